@@ -1,0 +1,129 @@
+// Put before every kernel file: the real type, vectors, loads and stores.
+//
+// REAL_IS_DOUBLE  0: REAL is float; 1: double
+// CPU             1: RV is a vector of VW = 16 lanes, and one work-item walks a
+//                 span of elements; 0: RV is one element, VW = 1, and there is
+//                 a work-item for each element
+// Sums keep a fixed order, so results do not depend on luck.
+
+#ifndef REAL_IS_DOUBLE
+#define REAL_IS_DOUBLE 0
+#endif
+#ifndef CPU
+#define CPU 1
+#endif
+
+#if REAL_IS_DOUBLE
+#pragma OPENCL EXTENSION cl_khr_fp64 : enable
+typedef double REAL;
+typedef double16 REAL16;
+#define CONVERT_REAL16 convert_double16
+#else
+typedef float REAL;
+typedef float16 REAL16;
+#define CONVERT_REAL16 convert_float16
+#endif
+
+#if CPU
+typedef REAL16 RV;
+#define VW 16
+#else
+typedef REAL RV;
+#define VW 1
+#endif
+
+#define K(value) ((RV)((REAL)(value)))
+#define SEL(condition, yes, no) ((condition) ? (yes) : (no))
+#define UNROLL __attribute__((opencl_unroll_hint))
+// One work-item a group: the CPU kernels' shape, which lets the compiler drop
+// its loop over work-items.
+#define SINGLE __attribute__((reqd_work_group_size(1, 1, 1)))
+
+// Loads of m lanes, 1 <= m <= VW, from p on; the other lanes are 0. `stride`
+// counts elements; 0 repeats one element.
+#if CPU
+#define DEFINE_LOADS(name, type)                                           \
+    static inline RV load_##name(global const type *p, const int m)       \
+    {                                                                      \
+        if (m == VW)                                                       \
+            return CONVERT_REAL16(vload16(0, p));                          \
+        REAL lanes[VW];                                                    \
+        for (int k = 0; k < VW; k++)                                       \
+            lanes[k] = k < m ? (REAL)p[k] : (REAL)0;                       \
+        return vload16(0, lanes);                                          \
+    }                                                                      \
+    static inline RV gather_##name(global const type *p, const long stride, \
+                                   const int m)                            \
+    {                                                                      \
+        REAL lanes[VW];                                                    \
+        for (int k = 0; k < VW; k++)                                       \
+            lanes[k] = k < m ? (REAL)p[k * stride] : (REAL)0;              \
+        return vload16(0, lanes);                                          \
+    }
+#else
+#define DEFINE_LOADS(name, type)                                           \
+    static inline RV load_##name(global const type *p, const int m)       \
+    {                                                                      \
+        return (REAL)*p;                                                   \
+    }                                                                      \
+    static inline RV gather_##name(global const type *p, const long stride, \
+                                   const int m)                            \
+    {                                                                      \
+        return (REAL)*p;                                                   \
+    }
+#endif
+
+DEFINE_LOADS(real, REAL)
+DEFINE_LOADS(int, int)
+DEFINE_LOADS(uchar, uchar)
+
+// Stores the first m lanes.
+static inline void store_real(const RV v, global REAL *p, const int m)
+{
+#if CPU
+    if (m == VW) {
+        vstore16(v, 0, p);
+    } else {
+        REAL lanes[VW];
+        vstore16(v, 0, lanes);
+        for (int k = 0; k < m; k++)
+            p[k] = lanes[k];
+    }
+#else
+    *p = v;
+#endif
+}
+
+static inline void store_int(const RV v, global int *p, const int m)
+{
+#if CPU
+    if (m == VW) {
+        vstore16(convert_int16(v), 0, p);
+    } else {
+        int lanes[VW];
+        vstore16(convert_int16(v), 0, lanes);
+        for (int k = 0; k < m; k++)
+            p[k] = lanes[k];
+    }
+#else
+    *p = (int)v;
+#endif
+}
+
+// Sum and maximum over the lanes, as a tree.
+static inline REAL sum_lanes(const RV v)
+{
+#if CPU
+    const REAL s0 = (v.s0 + v.s1) + (v.s2 + v.s3);
+    const REAL s1 = (v.s4 + v.s5) + (v.s6 + v.s7);
+    const REAL s2 = (v.s8 + v.s9) + (v.sa + v.sb);
+    const REAL s3 = (v.sc + v.sd) + (v.se + v.sf);
+    return (s0 + s1) + (s2 + s3);
+#else
+    return v;
+#endif
+}
+
+// The larger one; NaN if either is NaN.
+#define MAX_NAN(x, y) SEL((x) != (x), (x), SEL((x) < (y), (y), SEL((y) != (y), (y), (x))))
+#define MIN_NAN(x, y) SEL((x) != (x), (x), SEL((y) < (x), (y), SEL((y) != (y), (y), (x))))

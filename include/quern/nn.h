@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: MIT
+// Neural networks: initializers, layers, models, losses, optimizers,
+// checkpoints.
+#ifndef QUERN_NN_H
+#define QUERN_NN_H
+
+#include <stdbool.h>
+
+#include "quern/graph.h"
+#include "quern/plan.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// ---- initializers ----
+
+typedef enum qn_fan { QN_FAN_IN, QN_FAN_OUT } qn_fan;
+
+// One row of the table of initializers. They fill a variable on the host, in
+// double precision, from Philox keyed by seed and name: the same on all
+// devices and in any order.
+struct qn_init {
+    const char *name;    // "kaiming_uniform"
+    const char *formula; // "U(-b, b), b = gain sqrt(3 / fan)"
+    const char *source;  // paper
+};
+// Row `index`, NULL past the last one.
+QN_API const struct qn_init *qn_init_at(int index);
+QN_API const struct qn_init *qn_init_find(const char *name);
+
+struct qn_init_params {
+    const struct qn_init *init; // NULL: kaiming_uniform with gain for slope
+                                // sqrt(5), PyTorch's default for Linear
+    double gain;  // 0: the initializer's own default
+    double value; // constant: the value; normal: the deviation (0: 0.01);
+                  // uniform: the half width (0: 0.05)
+    qn_fan fan;
+};
+// Fills `count` values of a tensor of `shape` ([out, in, ...]) in `real`
+// (float32 or float64). `name` and `seed` key the draw.
+QN_API qn_status qn_init_fill(const struct qn_init_params *params,
+                              const qn_shape *shape, qn_dtype real,
+                              const char *name, uint64_t seed, void *data,
+                              qn_error *error);
+
+// ---- models ----
+
+// A model: a list of layers with their parameters, made from a built-in name,
+// a JSON file or a compact string such as "512-relu-256-relu-10". See
+// docs/models.md for both grammars.
+typedef struct qn_model qn_model;
+
+// What a layer type accepts in JSON.
+struct qn_layer_key {
+    const char *name;
+    const char *type; // "integer", "number", "boolean", "string"
+    const char *meaning;
+    double minimum;
+    double maximum;
+    double value; // default; NAN: must be given
+};
+
+// One row of the table of layers.
+typedef struct qn_layer qn_layer;
+QN_API const qn_layer *qn_layer_at(int index); // NULL past the last one
+QN_API const char *qn_layer_name(const qn_layer *layer);
+QN_API const char *qn_layer_formula(const qn_layer *layer);
+// Key `index` of a layer, NULL past the last one.
+QN_API const struct qn_layer_key *qn_layer_key_at(const qn_layer *layer,
+                                                  int index);
+
+// One row of the table of built-in models.
+struct qn_model_row {
+    const char *name;
+    const char *definition; // compact string or JSON
+    const char *source;     // paper, or what it is for
+};
+QN_API const struct qn_model_row *qn_model_row_at(int index);
+
+// Parses `text`: built-in name, path of a .json file, or compact string.
+QN_API qn_model *qn_model_create(const char *text, qn_error *error);
+QN_API void qn_model_destroy(qn_model **model);
+
+// The canonical JSON of the model, as written into checkpoints. Lives as long
+// as the model.
+QN_API const char *qn_model_json(const qn_model *model);
+QN_API int qn_model_layer_count(const qn_model *model);
+QN_API const qn_layer *qn_model_layer_at(const qn_model *model, int index);
+
+struct qn_model_build_params {
+    bool training;  // the graph for training, else for prediction
+    qn_node *seed;  // qn_scalars for random layers; NULL where not training
+    qn_node *step;
+    // If not NULL: receives the output of each layer (qn_model_layer_count).
+    qn_node **layer_outputs;
+};
+// Appends the model to a graph: x is [n, features...]; the result are logits.
+// Parameters are named as PyTorch's nn.Sequential names them ("0.weight").
+QN_API qn_node *qn_model_build(const qn_model *model, qn_graph *graph,
+                               qn_node *x,
+                               const struct qn_model_build_params *params);
+// Fills the parameters in the store (after qn_store_add) by each layer's
+// initializer.
+QN_API qn_status qn_model_init(const qn_model *model, qn_store *store,
+                               uint64_t seed, qn_error *error);
+
+// ---- losses ----
+
+// One row of the table of losses: mean over the batch.
+struct qn_loss {
+    const char *name; // "softmax_cross_entropy"
+    const char *formula;
+    // prediction[n, ...], target: labels int32 [n] or like prediction.
+    // Returns the scalar loss.
+    qn_node *(*build)(qn_graph *graph, qn_node *prediction, qn_node *target);
+};
+QN_API const struct qn_loss *qn_loss_at(int index);
+QN_API const struct qn_loss *qn_loss_find(const char *name);
+
+// ---- optimizers ----
+
+enum { QN_MAX_SLOTS = 4, QN_MAX_HYPER = 8 };
+
+// One row of the table of optimizers: state slots, hyper-parameters and the
+// kernel that updates a whole group of parameters in one launch.
+struct qn_optimizer {
+    const char *name;
+    const char *formula;
+    const char *source;
+    const char *kernel; // in cl/optim.cl
+    int slot_count;
+    const char *slots[QN_MAX_SLOTS]; // "exp_avg", as PyTorch names them
+    int hyper_count;
+    struct {
+        const char *name; // "beta1"
+        double value;     // default
+        double minimum;
+        double maximum;
+    } hyper[QN_MAX_HYPER];
+    double lr; // default learning rate
+};
+QN_API const struct qn_optimizer *qn_optimizer_at(int index);
+QN_API const struct qn_optimizer *qn_optimizer_find(const char *name);
+
+struct qn_optimizer_params {
+    const struct qn_optimizer *optimizer;
+    double hyper[QN_MAX_HYPER]; // all of them; see qn_optimizer_defaults
+    qn_node *lr;   // qn_scalar: learning rate of this step
+    qn_node *step; // qn_scalar: counts steps from 1
+};
+// `params` with the row's defaults.
+QN_API struct qn_optimizer_params
+qn_optimizer_defaults(const struct qn_optimizer *optimizer);
+
+// Appends the update of all parameters of the graph along the gradient of
+// `loss`: gradients, one flat buffer, one launch. Slots are variables of the
+// groups "optimizer.<slot>" named as the parameters.
+QN_API qn_status qn_optimizer_build(qn_graph *graph, qn_node *loss,
+                                    const struct qn_optimizer_params *params);
+
+// ---- checkpoints (safetensors) ----
+
+// Named strings that travel in the file's __metadata__.
+struct qn_checkpoint_note {
+    const char *name;
+    const char *value;
+};
+// Writes all variables of the store: group "parameters" under their names,
+// others as "<group>.<name>". Durable: the old file stays until the new one is
+// complete. A SHA-256 over all tensor data goes into the metadata.
+QN_API qn_status qn_checkpoint_save(const char *path, qn_store *store,
+                                    const struct qn_checkpoint_note *notes,
+                                    int note_count, qn_error *error);
+
+// An opened and fully checked checkpoint: lengths, offsets, overlap, holes,
+// dtypes, shapes, hash. Nothing is allocated from unchecked lengths.
+typedef struct qn_checkpoint qn_checkpoint;
+QN_API qn_checkpoint *qn_checkpoint_open(const char *path, qn_error *error);
+QN_API void qn_checkpoint_close(qn_checkpoint **checkpoint);
+// Value of a note, or NULL.
+QN_API const char *qn_checkpoint_note(const qn_checkpoint *checkpoint,
+                                      const char *name);
+typedef struct qn_checkpoint_tensor {
+    const char *name;
+    qn_dtype dtype;
+    qn_shape shape;
+    const void *data; // lives as long as the checkpoint
+    size_t size;
+} qn_checkpoint_tensor;
+// Tensor `index`; false past the last one.
+QN_API bool qn_checkpoint_tensor_at(const qn_checkpoint *checkpoint, int index,
+                                    qn_checkpoint_tensor *tensor);
+// Copies tensors into the store: all groups, or with `parameters_only` all but
+// the optimizer's. Every variable must be in the file with its shape; checked
+// for all before the first is written.
+QN_API qn_status qn_checkpoint_load(const qn_checkpoint *checkpoint,
+                                    qn_store *store, bool parameters_only,
+                                    qn_error *error);
+
+// SHA-256 over names, shapes and values of the group "parameters", in order.
+QN_API qn_status qn_store_hash(qn_store *store, char hex[65],
+                               qn_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: MIT
+// Tensor operations. Each builder appends one node (or a few) to the graph and
+// returns it, or NULL after the first error of the graph. Inputs may be NULL
+// then. The comment of an operation is its formula.
+//
+// Shapes broadcast as in NumPy. Axes count from 0; negative ones from the end.
+// int32 and uint8 operands of pointwise operations are converted to the
+// graph's real type (exact up to 2^24 in float32). Comparisons give 1 or 0 in
+// the real type. NaN in gives NaN out.
+#ifndef QUERN_OP_H
+#define QUERN_OP_H
+
+#include <stdbool.h>
+
+#include "quern/graph.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// ---- arithmetic, pointwise ----
+QN_API qn_node *qn_add(qn_graph *g, qn_node *x, qn_node *y); // x + y
+QN_API qn_node *qn_sub(qn_graph *g, qn_node *x, qn_node *y); // x - y
+QN_API qn_node *qn_mul(qn_graph *g, qn_node *x, qn_node *y); // x * y
+QN_API qn_node *qn_div(qn_graph *g, qn_node *x, qn_node *y); // x / y
+QN_API qn_node *qn_pow(qn_graph *g, qn_node *x, qn_node *y); // x ^ y
+QN_API qn_node *qn_max(qn_graph *g, qn_node *x, qn_node *y); // larger of both
+QN_API qn_node *qn_min(qn_graph *g, qn_node *x, qn_node *y); // smaller of both
+QN_API qn_node *qn_neg(qn_graph *g, qn_node *x);    // -x
+QN_API qn_node *qn_abs(qn_graph *g, qn_node *x);    // |x|, gradient 0 at 0
+QN_API qn_node *qn_exp(qn_graph *g, qn_node *x);    // e^x
+QN_API qn_node *qn_log(qn_graph *g, qn_node *x);    // natural logarithm
+QN_API qn_node *qn_sqrt(qn_graph *g, qn_node *x);   // x^(1/2)
+QN_API qn_node *qn_square(qn_graph *g, qn_node *x); // x * x
+QN_API qn_node *qn_add_scalar(qn_graph *g, qn_node *x, double p); // x + p
+QN_API qn_node *qn_scale(qn_graph *g, qn_node *x, double p);      // p * x
+// min(max(x, low), high); gradient 1 inside and on the borders
+QN_API qn_node *qn_clamp(qn_graph *g, qn_node *x, double low, double high);
+
+// ---- comparison and choice, pointwise, no gradient to the condition ----
+QN_API qn_node *qn_equal(qn_graph *g, qn_node *x, qn_node *y);         // x == y
+QN_API qn_node *qn_not_equal(qn_graph *g, qn_node *x, qn_node *y);     // x != y
+QN_API qn_node *qn_less(qn_graph *g, qn_node *x, qn_node *y);          // x < y
+QN_API qn_node *qn_less_equal(qn_graph *g, qn_node *x, qn_node *y);    // x <= y
+QN_API qn_node *qn_greater(qn_graph *g, qn_node *x, qn_node *y);       // x > y
+QN_API qn_node *qn_greater_equal(qn_graph *g, qn_node *x, qn_node *y); // x >= y
+// condition != 0 ? x : y
+QN_API qn_node *qn_select(qn_graph *g, qn_node *condition, qn_node *x,
+                          qn_node *y);
+
+// ---- activations, pointwise ----
+QN_API qn_node *qn_relu(qn_graph *g, qn_node *x);    // x > 0 ? x : 0
+QN_API qn_node *qn_sigmoid(qn_graph *g, qn_node *x); // 1 / (1 + e^-x)
+QN_API qn_node *qn_tanh(qn_graph *g, qn_node *x);    // hyperbolic tangent
+// x > 0 ? x : slope * x
+QN_API qn_node *qn_leaky_relu(qn_graph *g, qn_node *x, double slope);
+// x > 0 ? dy : 0, the gradient of relu; x may be its input or its output
+QN_API qn_node *qn_relu_gate(qn_graph *g, qn_node *x, qn_node *dy);
+
+// ---- type ----
+// To int32 (towards zero) or to the real type.
+QN_API qn_node *qn_cast(qn_graph *g, qn_node *x, qn_dtype dtype);
+
+// ---- reductions over `axes` (axis_count 0: over all) ----
+struct qn_reduce_params {
+    const int *axes;
+    int axis_count;
+    bool keep; // keep reduced dimensions as 1
+};
+#define qn_reduce_params(...) (&(struct qn_reduce_params){__VA_ARGS__})
+
+QN_API qn_node *qn_sum(qn_graph *g, qn_node *x,
+                       const struct qn_reduce_params *params); // sum x
+QN_API qn_node *qn_mean(qn_graph *g, qn_node *x,
+                        const struct qn_reduce_params *params); // sum x / n
+// largest x; the gradient is shared equally among ties
+QN_API qn_node *qn_reduce_max(qn_graph *g, qn_node *x,
+                              const struct qn_reduce_params *params);
+// Sums `x` over the dimensions along which `shape` broadcasts to it.
+QN_API qn_node *qn_sum_to(qn_graph *g, qn_node *x, qn_shape shape);
+
+// ---- shape and place ----
+// One dimension may be -1 and is worked out. No copy where x is contiguous.
+QN_API qn_node *qn_reshape(qn_graph *g, qn_node *x, qn_shape shape);
+// Dimension i of the result is dimension order[i] of x. No copy by itself.
+QN_API qn_node *qn_transpose(qn_graph *g, qn_node *x, const int *order);
+QN_API qn_node *qn_broadcast_to(qn_graph *g, qn_node *x, qn_shape shape);
+// x[..., start:stop:step, ...] along one axis, step >= 1; negative start and
+// stop count from the end, as in NumPy. No copy by itself.
+QN_API qn_node *qn_slice(qn_graph *g, qn_node *x, int axis, int64_t start,
+                         int64_t stop, int64_t step);
+// Zeros around: low[i] before, high[i] after, inner[i] between neighbours of
+// dimension i, all >= 0; NULL is all 0.
+QN_API qn_node *qn_pad(qn_graph *g, qn_node *x, const int64_t *low,
+                       const int64_t *high, const int64_t *inner);
+QN_API qn_node *qn_concat(qn_graph *g, qn_node *const *inputs, int count,
+                          int axis);
+
+// ---- matrix product ----
+struct qn_matmul_params {
+    bool trans_a; // the last two dimensions of a are swapped
+    bool trans_b;
+};
+#define qn_matmul_params(...) (&(struct qn_matmul_params){__VA_ARGS__})
+// op(a)[..., m, k] op(b)[..., k, n]; leading dimensions broadcast. `params`
+// may be NULL.
+QN_API qn_node *qn_matmul(qn_graph *g, qn_node *a, qn_node *b,
+                          const struct qn_matmul_params *params);
+
+// ---- classification ----
+// e^x_i / sum_j e^x_j along `axis`, shifted by the maximum against overflow
+QN_API qn_node *qn_softmax(qn_graph *g, qn_node *x, int axis);
+// x_i - log sum_j e^x_j along `axis`, shifted likewise
+QN_API qn_node *qn_log_softmax(qn_graph *g, qn_node *x, int axis);
+// logits[n, c], labels[n] int32: loss[n] = log sum_j e^x_j - x_label
+QN_API qn_node *qn_softmax_cross_entropy(qn_graph *g, qn_node *logits,
+                                         qn_node *labels);
+// y[..., c] = x[...] == c ? 1 : 0 for int32 x; other values give zeros
+QN_API qn_node *qn_one_hot(qn_graph *g, qn_node *x, int64_t classes);
+// index of the largest element along `axis`, the first one of ties; int32
+QN_API qn_node *qn_argmax(qn_graph *g, qn_node *x, int axis);
+// y[i, ...] = table[index[offset + i], ...], i < count: a batch out of a data
+// set on the device. `offset` is a `qn_scalar`. No gradient.
+QN_API qn_node *qn_take(qn_graph *g, qn_node *table, qn_node *index,
+                        qn_node *offset, int64_t count);
+
+// ---- random (Philox4x32-10; Salmon et al., SC 2011) ----
+// The key is made of `seed`, `step` and the node's scope and `use`; the counter is the
+// element's index. So each step draws afresh, nothing is stored, and an edit
+// elsewhere in the graph changes no number here.
+// `seed` and `step` are `qn_scalar`s holding integers in [0, 2^32).
+struct qn_random_params {
+    qn_node *seed;
+    qn_node *step;
+    const char *use; // tells two draws in one scope apart, e.g. "dropout"
+};
+#define qn_random_params(...) (&(struct qn_random_params){__VA_ARGS__})
+// uniform in (0, 1) scaled to (low, high)
+QN_API qn_node *qn_random_uniform(qn_graph *g, qn_shape shape, double low,
+                                  double high,
+                                  const struct qn_random_params *params);
+// normal by Box-Muller
+QN_API qn_node *qn_random_normal(qn_graph *g, qn_shape shape, double mean,
+                                 double deviation,
+                                 const struct qn_random_params *params);
+// 1 with probability p, else 0
+QN_API qn_node *qn_random_bernoulli(qn_graph *g, qn_shape shape, double p,
+                                    const struct qn_random_params *params);
+
+// ---- state ----
+// The variable becomes x at the end of the step; readers in this step see its
+// old value. At most one assignment per variable and graph.
+QN_API qn_node *qn_assign(qn_graph *g, qn_node *variable, qn_node *x);
+
+// ---- gradients ----
+// out[i] = d loss / d wrt[i] (zeros where loss does not depend on it). `loss`
+// is a scalar. Appends ordinary nodes.
+QN_API qn_status qn_gradients(qn_graph *g, qn_node *loss,
+                              qn_node *const *wrt, int count, qn_node **out);
+
+// ---- the table ----
+// Name, formula and kind ("pointwise", "kernel", "view", "leaf") of operation
+// `index`; returns 0 past the last one.
+typedef struct qn_op_info {
+    const char *name;
+    const char *formula;
+    const char *kind;
+    int has_gradient;
+} qn_op_info;
+QN_API int qn_op_describe(int index, qn_op_info *info);
+
+#ifdef __cplusplus
+}
+#endif
+
+// Error texts name the line of the call: each builder is also a macro that
+// leaves its place in the graph.
+#ifndef QN_NO_CALL_SITES
+#define QN_AT(g) qn_graph_at((g), __FILE__, __LINE__)
+#define qn_add(g, ...) qn_add(QN_AT(g), __VA_ARGS__)
+#define qn_sub(g, ...) qn_sub(QN_AT(g), __VA_ARGS__)
+#define qn_mul(g, ...) qn_mul(QN_AT(g), __VA_ARGS__)
+#define qn_div(g, ...) qn_div(QN_AT(g), __VA_ARGS__)
+#define qn_pow(g, ...) qn_pow(QN_AT(g), __VA_ARGS__)
+#define qn_max(g, ...) qn_max(QN_AT(g), __VA_ARGS__)
+#define qn_min(g, ...) qn_min(QN_AT(g), __VA_ARGS__)
+#define qn_neg(g, ...) qn_neg(QN_AT(g), __VA_ARGS__)
+#define qn_abs(g, ...) qn_abs(QN_AT(g), __VA_ARGS__)
+#define qn_exp(g, ...) qn_exp(QN_AT(g), __VA_ARGS__)
+#define qn_log(g, ...) qn_log(QN_AT(g), __VA_ARGS__)
+#define qn_sqrt(g, ...) qn_sqrt(QN_AT(g), __VA_ARGS__)
+#define qn_square(g, ...) qn_square(QN_AT(g), __VA_ARGS__)
+#define qn_add_scalar(g, ...) qn_add_scalar(QN_AT(g), __VA_ARGS__)
+#define qn_scale(g, ...) qn_scale(QN_AT(g), __VA_ARGS__)
+#define qn_clamp(g, ...) qn_clamp(QN_AT(g), __VA_ARGS__)
+#define qn_equal(g, ...) qn_equal(QN_AT(g), __VA_ARGS__)
+#define qn_not_equal(g, ...) qn_not_equal(QN_AT(g), __VA_ARGS__)
+#define qn_less(g, ...) qn_less(QN_AT(g), __VA_ARGS__)
+#define qn_less_equal(g, ...) qn_less_equal(QN_AT(g), __VA_ARGS__)
+#define qn_greater(g, ...) qn_greater(QN_AT(g), __VA_ARGS__)
+#define qn_greater_equal(g, ...) qn_greater_equal(QN_AT(g), __VA_ARGS__)
+#define qn_select(g, ...) qn_select(QN_AT(g), __VA_ARGS__)
+#define qn_relu(g, ...) qn_relu(QN_AT(g), __VA_ARGS__)
+#define qn_sigmoid(g, ...) qn_sigmoid(QN_AT(g), __VA_ARGS__)
+#define qn_tanh(g, ...) qn_tanh(QN_AT(g), __VA_ARGS__)
+#define qn_leaky_relu(g, ...) qn_leaky_relu(QN_AT(g), __VA_ARGS__)
+#define qn_relu_gate(g, ...) qn_relu_gate(QN_AT(g), __VA_ARGS__)
+#define qn_cast(g, ...) qn_cast(QN_AT(g), __VA_ARGS__)
+#define qn_sum(g, ...) qn_sum(QN_AT(g), __VA_ARGS__)
+#define qn_mean(g, ...) qn_mean(QN_AT(g), __VA_ARGS__)
+#define qn_reduce_max(g, ...) qn_reduce_max(QN_AT(g), __VA_ARGS__)
+#define qn_sum_to(g, ...) qn_sum_to(QN_AT(g), __VA_ARGS__)
+#define qn_reshape(g, ...) qn_reshape(QN_AT(g), __VA_ARGS__)
+#define qn_transpose(g, ...) qn_transpose(QN_AT(g), __VA_ARGS__)
+#define qn_broadcast_to(g, ...) qn_broadcast_to(QN_AT(g), __VA_ARGS__)
+#define qn_slice(g, ...) qn_slice(QN_AT(g), __VA_ARGS__)
+#define qn_pad(g, ...) qn_pad(QN_AT(g), __VA_ARGS__)
+#define qn_concat(g, ...) qn_concat(QN_AT(g), __VA_ARGS__)
+#define qn_matmul(g, ...) qn_matmul(QN_AT(g), __VA_ARGS__)
+#define qn_softmax(g, ...) qn_softmax(QN_AT(g), __VA_ARGS__)
+#define qn_log_softmax(g, ...) qn_log_softmax(QN_AT(g), __VA_ARGS__)
+#define qn_softmax_cross_entropy(g, ...) \
+    qn_softmax_cross_entropy(QN_AT(g), __VA_ARGS__)
+#define qn_one_hot(g, ...) qn_one_hot(QN_AT(g), __VA_ARGS__)
+#define qn_argmax(g, ...) qn_argmax(QN_AT(g), __VA_ARGS__)
+#define qn_take(g, ...) qn_take(QN_AT(g), __VA_ARGS__)
+#define qn_random_uniform(g, ...) qn_random_uniform(QN_AT(g), __VA_ARGS__)
+#define qn_random_normal(g, ...) qn_random_normal(QN_AT(g), __VA_ARGS__)
+#define qn_random_bernoulli(g, ...) qn_random_bernoulli(QN_AT(g), __VA_ARGS__)
+#define qn_assign(g, ...) qn_assign(QN_AT(g), __VA_ARGS__)
+#define qn_gradients(g, ...) qn_gradients(QN_AT(g), __VA_ARGS__)
+#endif
+
+#endif

@@ -1,0 +1,73 @@
+// What a legal graph is. Debug builds check it after every pass.
+#include "graph/graph.h"
+
+#include <string.h>
+
+// A row is exactly one of leaf, pointwise, kernel, view.
+static bool has_one_kind(const struct qn_op *op)
+{
+    int kinds = !!(op->flags & QN_OP_LEAF) + !!op->expr + !!op->candidates +
+                !!(op->flags & QN_OP_VIEW);
+    return kinds == 1 && !!(op->flags & QN_OP_VIEW) == !!op->layout;
+}
+
+static const char *find_fault(const struct qn_node *node)
+{
+    const struct qn_op *op = node->op;
+    if (!has_one_kind(op))
+        return "the row is not exactly one of leaf, pointwise, kernel, view";
+    if (node->input_count < op->min_inputs ||
+        (op->max_inputs >= 0 && node->input_count > op->max_inputs))
+        return "wrong number of inputs";
+    for (int i = 0; i < node->input_count; i++)
+        if (node->inputs[i]->graph != node->graph ||
+            node->inputs[i]->id >= node->id)
+            return "an input does not stand before the node";
+    if (qn_shape_count(&node->shape) < 1)
+        return "the shape is empty or overflows";
+    if (op->param_count > QN_MAX_POINTWISE_PARAMS)
+        return "too many parameters";
+    for (int i = 0; i < 32; i++)
+        if ((op->writes >> i & 1) &&
+            (i >= node->input_count ||
+             !qn_node_is(node->inputs[i], QN_OP_STATE)))
+            return "writes an input that is no state";
+    return NULL;
+}
+
+// Each state may be written by one node only.
+static const struct qn_node *find_second_writer(const struct qn_node *first,
+                                                const struct qn_node *state)
+{
+    const struct qn_node *writer = NULL;
+    for (const struct qn_node *node = first; node; node = node->next) {
+        for (int i = 0; i < node->input_count; i++) {
+            if (!(node->op->writes >> i & 1) || node->inputs[i] != state)
+                continue;
+            if (writer)
+                return node;
+            writer = node;
+        }
+    }
+    return NULL;
+}
+
+qn_status qn_graph_verify(const struct qn_graph *g, qn_error *error)
+{
+    QN_TRY(qn_graph_check(g, error));
+    for (const struct qn_node *node = g->first; node; node = node->next) {
+        const char *fault = find_fault(node);
+        if (fault)
+            return qn_fail(error, QN_BAD_ARGUMENT, "node %%%d (%s): %s",
+                           node->id, node->op->name, fault);
+        if (!qn_node_is(node, QN_OP_STATE))
+            continue;
+        const struct qn_node *second = find_second_writer(g->first, node);
+        if (second)
+            return qn_fail(error, QN_BAD_ARGUMENT,
+                           "variable \"%s\" is assigned twice, the second "
+                           "time by node %%%d",
+                           node->name, second->id);
+    }
+    return QN_OK;
+}

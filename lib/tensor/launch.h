@@ -1,0 +1,107 @@
+// The launch description: what a device needs to run one kernel, as data.
+// Rows write it, the plan resolves its operands, lib/device runs it.
+#ifndef QN_TENSOR_LAUNCH_H
+#define QN_TENSOR_LAUNCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "quern/tensor.h"
+
+enum {
+    QN_MAX_ARGS = 48,
+    QN_MAX_LAUNCHES = 6,
+    QN_MAX_SCRATCH = 3,
+};
+
+// Operand codes of a node: its output, its inputs, its scratch buffers, and
+// what the hooks bring along.
+enum {
+    QN_OPERAND_OUT = 0,
+    QN_OPERAND_IN = 1,       // + i
+    QN_OPERAND_SCRATCH = 64, // + i
+    QN_OPERAND_HOOK_ROW = 80, // vector along the columns, for QN_HOOK_ADD_ROW
+    QN_OPERAND_HOOK_FULL = 81, // as large as the output, QN_HOOK_ADD
+    QN_OPERAND_HOOK_GATE = 82, // as large as the output, QN_HOOK_GATE
+};
+
+// What a heavy kernel can do to its result while storing it, in this order.
+// A kernel that offers hooks gets the flags by an argument QN_ARG_HOOKS.
+enum {
+    QN_HOOK_ADD_ROW = 1, // v += row[column]
+    QN_HOOK_ADD = 2,     // v += full[i]
+    QN_HOOK_RELU = 4,    // v = v < 0 ? 0 : v
+    QN_HOOK_GATE = 8,    // v = gate[i] > 0 ? v : 0
+};
+
+enum qn_arg_kind {
+    QN_ARG_BUFFER, // operand: a tensor; NULL pointer for an unused hook
+    QN_ARG_LIVE,   // operand: an input that is a `qn_scalar`, as REAL by value
+    QN_ARG_LIVE_UINT, // the same as uint by value
+    QN_ARG_INT,    // integer: an int
+    QN_ARG_LONG,   // integer: a long
+    QN_ARG_REAL,   // real: float or double as the launch says
+    QN_ARG_LOCAL,  // integer: bytes of local memory
+    QN_ARG_HOOKS,  // the flags of the hooks in use, an int
+    QN_ARG_LOAD,   // where the load chain's parameters go (see load_operand)
+};
+
+struct qn_arg {
+    enum qn_arg_kind kind;
+    int operand;
+    int64_t integer;
+    double real;
+};
+
+struct qn_launch {
+    const char *file;    // "matmul": cl/matmul.cl
+    const char *kernel;  // "matmul"
+    char defines[160];   // "-DTRANS_A=0 -DTRANS_B=1", part of the cache key
+    const char *text;    // generated source put before the file, or NULL
+    const char *include; // another .cl file put before, e.g. "random", or NULL
+    qn_dtype real;       // what REAL means in this launch
+    bool is_heavy;       // takes long to compile: few variants wanted
+    bool is_external;    // not a kernel of ours: `kernel` names the routine
+    int dims;
+    size_t global[3];
+    size_t local[3]; // all 0: the driver's choice
+    struct qn_arg args[QN_MAX_ARGS];
+    int arg_count;
+    int store_hooks;  // QN_HOOK_* that this launch can do
+    int load_operand; // operand whose loads may be a chain, 0: none
+    double flops;     // for the profile; 0 where nobody counts
+    double bytes;     // compulsory traffic
+};
+
+// The launches of one node, in order.
+struct qn_work {
+    struct qn_launch launches[QN_MAX_LAUNCHES];
+    int launch_count;
+    int64_t scratch_size[QN_MAX_SCRATCH]; // bytes
+    int scratch_count;
+};
+
+// ---- writing a launch (launch.c) ----
+// Adds a launch with zeroed fields and returns it.
+struct qn_launch *qn_work_add(struct qn_work *work, const char *file,
+                              const char *kernel, qn_dtype real);
+// Adds a scratch buffer and returns its operand code.
+int qn_work_scratch(struct qn_work *work, int64_t size);
+void qn_launch_define(struct qn_launch *launch, const char *name,
+                      int64_t value);
+void qn_launch_buffer(struct qn_launch *launch, int operand);
+void qn_launch_live(struct qn_launch *launch, int operand);
+void qn_launch_live_uint(struct qn_launch *launch, int operand);
+void qn_launch_int(struct qn_launch *launch, int64_t value);
+void qn_launch_long(struct qn_launch *launch, int64_t value);
+void qn_launch_real(struct qn_launch *launch, double value);
+void qn_launch_local(struct qn_launch *launch, int64_t size);
+void qn_launch_hooks(struct qn_launch *launch, int offered); // flags, row,
+                                                 // full and gate, in this order
+void qn_launch_load(struct qn_launch *launch, int operand);
+void qn_launch_grid(struct qn_launch *launch, size_t groups_x,
+                    size_t groups_y, size_t groups_z, size_t local_x,
+                    size_t local_y);
+
+#endif

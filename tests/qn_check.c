@@ -1,0 +1,106 @@
+#define _XOPEN_SOURCE 700
+
+#include "qn_check.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static qn_device *device;
+static char folder[64];
+
+static void print_message(void *user, qn_log_level level, const char *message)
+{
+    (void)user;
+    if (level <= QN_LOG_WARNING)
+        fprintf(stderr, "%s\n", message);
+}
+
+qn_device *qn_check_device(void)
+{
+    if (device)
+        return device;
+    qn_error error = {0};
+    struct qn_device_params params = {.log = {print_message, NULL}};
+    device = qn_device_open(&params, &error);
+    ck_assert_msg(device != NULL, "no device: %s", error.text);
+    return device;
+}
+
+void qn_check_close_device(void)
+{
+    qn_device_close(&device);
+}
+
+double qn_check_uniform(struct qn_check_rng *rng, double low, double high)
+{
+    // splitmix64
+    uint64_t z = rng->state += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    z ^= z >> 31;
+    return low + (high - low) * ((double)(z >> 11) * 0x1p-53);
+}
+
+int64_t qn_check_integer(struct qn_check_rng *rng, int64_t low, int64_t high)
+{
+    double x = qn_check_uniform(rng, (double)low, (double)high + 1);
+    int64_t i = (int64_t)floor(x);
+    return i > high ? high : i;
+}
+
+const char *qn_check_folder(void)
+{
+    if (!*folder) {
+        snprintf(folder, sizeof folder, "/tmp/quern-test-XXXXXX");
+        ck_assert(mkdtemp(folder) != NULL);
+    }
+    return folder;
+}
+
+void qn_check_close(const char *what, const double *got, const double *want,
+                    int64_t count, double rtol, double atol)
+{
+    int64_t worst = -1;
+    double most = 0;
+    for (int64_t i = 0; i < count; i++) {
+        if (isnan(got[i]) && isnan(want[i]))
+            continue;
+        double bound = atol + rtol * fabs(want[i]);
+        double off = fabs(got[i] - want[i]);
+        if (got[i] == want[i])
+            off = 0;
+        if (!(off <= bound) && !(off - bound <= most)) {
+            most = isnan(off) ? HUGE_VAL : off - bound;
+            worst = i;
+        }
+    }
+    ck_assert_msg(worst < 0,
+                  "%s: element %lld of %lld is %.9g, should be %.9g", what,
+                  (long long)worst, (long long)count,
+                  worst < 0 ? 0 : got[worst], worst < 0 ? 0 : want[worst]);
+}
+
+int qn_check_run(const char *name, const TTest *const *tests, int count)
+{
+    Suite *suite = suite_create(name);
+    TCase *tcase = tcase_create(name);
+    tcase_set_timeout(tcase, 900);
+    for (int i = 0; i < count; i++)
+        tcase_add_test(tcase, tests[i]);
+    suite_add_tcase(suite, tcase);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    qn_check_close_device();
+    if (*folder) {
+        char command[128];
+        snprintf(command, sizeof command, "rm -rf '%s'", folder);
+        if (system(command) != 0)
+            fprintf(stderr, "could not remove %s\n", folder);
+    }
+    return failed || count == 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
