@@ -28,6 +28,7 @@ enum {
     QN_OP_STATE = 256,    // leaf: lives in a store
     QN_OP_DATA = 512,     // leaf: fixed content in `params`
     QN_OP_INPUT = 1024,   // leaf: the host writes it
+    QN_OP_UINT_INPUTS = 2048, // pointwise: inputs are live scalars, as uint
 };
 
 // One way to carry out a kernel row. `describe` fills `work`; a candidate is
@@ -49,13 +50,15 @@ struct qn_op {
     unsigned flags;
 
     // Pointwise: OpenCL text over x, y, z (inputs 0, 1, 2; type RV), p0..p3
-    // (the node's p[], type RV), i (element index, with QN_OP_INDEXED) and
-    // p0u..p3u (p[] as uint). Works for vectors: no ?:, use SEL(c, a, b) and
-    // K(1.5). The macros are in cl/common.cl. `include` names a .cl file with
-    // helper functions, or NULL.
+    // (the node's p[], type RV, or uint where `uint_params` has the bit) and i
+    // (ulong: index of the first lane's element, with QN_OP_INDEXED). It must
+    // work for vectors: no ?: and no bare literals, but SEL(c, a, b) and
+    // K(1.5). The macros are in cl/common.cl. `include` names .cl files with
+    // helper functions, separated by blanks, or NULL.
     const char *expr;
     const char *include;
     int param_count; // how many of p[] the expression uses
+    unsigned uint_params;
     int store_hook;  // the QN_HOOK_* that does the same work on a kernel's store,
                      // of input `hook_input`; 0: none
     int hook_input;

@@ -59,7 +59,7 @@ struct qn_launch {
     const char *kernel;  // "matmul"
     char defines[160];   // "-DTRANS_A=0 -DTRANS_B=1", part of the cache key
     const char *text;    // generated source put before the file, or NULL
-    const char *include; // another .cl file put before, e.g. "random", or NULL
+    const char *include; // .cl files put before, e.g. "philox random", or NULL
     qn_dtype real;       // what REAL means in this launch
     bool is_heavy;       // takes long to compile: few variants wanted
     bool is_external;    // not a kernel of ours: `kernel` names the routine
@@ -69,7 +69,10 @@ struct qn_launch {
     struct qn_arg args[QN_MAX_ARGS];
     int arg_count;
     int store_hooks;  // QN_HOOK_* that this launch can do
-    int load_operand; // operand whose loads may be a chain, 0: none
+    // Operand whose loads may be a chain of pointwise nodes, 0: none. The file
+    // then takes its parameters by LOAD_PARAMS and reads elements i to i+m-1
+    // of the contiguous operand by LOADV(i, m); both have defaults in the file.
+    int load_operand;
     double flops;     // for the profile; 0 where nobody counts
     double bytes;     // compulsory traffic
 };
