@@ -168,7 +168,9 @@ struct qn_checkpoint_note {
 };
 // Writes all variables of the store: group "parameters" under their names,
 // others as "<group>.<name>". Durable: the old file stays until the new one is
-// complete. A SHA-256 over all tensor data goes into the metadata.
+// complete. A SHA-256 over all tensor data goes into the metadata. Groups whose
+// names begin with '@' are no state of the model (data sets on the device):
+// saving leaves them out, loading does not ask for them.
 QN_API qn_status qn_checkpoint_save(const char *path, qn_store *store,
                                     const struct qn_checkpoint_note *notes,
                                     int note_count, qn_error *error);

@@ -48,5 +48,7 @@ qn_status qn_os_truncate_file(const char *path, uint64_t size,
 const char *qn_os_env(const char *name);
 // The user's cache folder for quern, e.g. ~/.cache/quern. False if none.
 bool qn_os_cache_folder(char *path, size_t size);
+// The user's data folder for quern, e.g. ~/.local/share/quern. False if none.
+bool qn_os_data_folder(char *path, size_t size);
 
 #endif

@@ -1,0 +1,12 @@
+// What the rooms below may use of a store beside its public face.
+#ifndef QN_PLAN_STORE_H
+#define QN_PLAN_STORE_H
+
+#include "device/device.h"
+#include "quern/plan.h"
+
+// The buffer of a group, for reading it back without waiting; NULL if the
+// store has no such group. Borrowed: it lives as long as the store.
+struct qn_buffer *qn_store_buffer(const qn_store *store, const char *group);
+
+#endif
