@@ -65,7 +65,7 @@ typedef struct qn_device_list {
 // No platform at all gives a list without devices, not an error; a platform
 // that fails is left out and named through `log` (may be NULL).
 QN_API qn_device_list *qn_device_list_create(const char *choice,
-                                             const qn_log *log,
+                                             const qn_logger *log,
                                              qn_error *error);
 QN_API void qn_device_list_destroy(qn_device_list **list);
 
@@ -86,7 +86,7 @@ struct qn_device_params {
     const char *cl_path;   // NULL: QUERN_CL_PATH, else the embedded kernels
     bool no_cache;         // neither read nor write the program cache
     bool profile;          // time every launch
-    qn_log log;
+    qn_logger log;
 };
 
 // Opens the chosen device. NULL `params` takes all defaults. NULL on failure,

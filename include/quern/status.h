@@ -62,10 +62,10 @@ typedef enum qn_log_level {
 
 // Where messages go. A zeroed struct drops them all. `message` has no final
 // newline and is valid during the call only.
-typedef struct qn_log {
+typedef struct qn_logger {
     void (*callback)(void *user, qn_log_level level, const char *message);
     void *user;
-} qn_log;
+} qn_logger;
 
 #ifdef __cplusplus
 }

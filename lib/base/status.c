@@ -52,7 +52,7 @@ qn_status qn_fail_memory(qn_error *error, size_t size)
                    size);
 }
 
-void qn_log_write(const qn_log *log, qn_log_level level, const char *format,
+void qn_log_write(const qn_logger *log, qn_log_level level, const char *format,
                   ...)
 {
     if (!log || !log->callback)

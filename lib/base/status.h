@@ -36,7 +36,7 @@ qn_status qn_fail_va(qn_error *error, qn_status status, const char *format,
 // The same for a failed malloc of `size` bytes.
 qn_status qn_fail_memory(qn_error *error, size_t size);
 
-void qn_log_write(const qn_log *log, qn_log_level level, const char *format,
+void qn_log_write(const qn_logger *log, qn_log_level level, const char *format,
                   ...) QN_PRINTF(3, 4);
 
 #endif

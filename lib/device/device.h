@@ -14,7 +14,7 @@
 #include "tensor/limits.h"
 
 const struct qn_limits *qn_device_limits(const qn_device *device);
-const qn_log *qn_device_log(const qn_device *device);
+const qn_logger *qn_device_log(const qn_device *device);
 
 // SHA-256 (hex, 64 digits) of device, driver, core count, library version:
 // what bit-exact repetition depends on. Lives as long as the device.
