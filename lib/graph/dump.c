@@ -1,7 +1,7 @@
 // The graph as text and as a Graphviz picture.
 #include "graph/graph.h"
 
-static const char *kind_of(const struct qn_op *op)
+const char *qn_op_kind(const struct qn_op *op)
 {
     return op->flags & QN_OP_LEAF ? "leaf"
            : op->expr             ? "pointwise"
@@ -57,7 +57,7 @@ qn_status qn_graph_dump_dot(const qn_graph *g, FILE *file)
     for (const struct qn_node *node = g->first; node; node = node->next) {
         const char *color = "#ffffff";
         for (size_t i = 0; i < sizeof colors / sizeof *colors; i++)
-            if (colors[i].kind[0] == kind_of(node->op)[0])
+            if (colors[i].kind[0] == qn_op_kind(node->op)[0])
                 color = colors[i].color;
         fprintf(file, "  n%d [fillcolor=\"%s\", label=\"%s\\n%s", node->id,
                 color, node->op->name,

@@ -87,6 +87,9 @@ struct qn_op {
                             struct qn_node *dy, int i);
 };
 
+// "leaf", "pointwise", "kernel" or "view".
+const char *qn_op_kind(const struct qn_op *op);
+
 struct qn_node {
     const struct qn_op *op;
     struct qn_graph *graph;

@@ -1,0 +1,47 @@
+// Rules that several rows share: shapes, types, axes, simple builders and
+// gradients. Uses graph only.
+#ifndef QN_OP_RULES_H
+#define QN_OP_RULES_H
+
+#include "graph/graph.h"
+#include "quern/op.h"
+
+// ---- shapes, for `infer` ----
+
+// All inputs broadcast together; the graph's real type. Integer inputs are
+// welcome, the other real type is not. Fits unary rows too.
+qn_status qn_infer_broadcast(struct qn_node *node);
+// Shape and type of input 0, which must be of the graph's real type.
+qn_status qn_infer_like(struct qn_node *node);
+
+// ---- checks that explain themselves, for `infer` ----
+
+qn_status qn_expect_dtype(struct qn_node *node, int i, qn_dtype dtype);
+qn_status qn_expect_real(struct qn_node *node, int i);
+// Real, int32 or uint8.
+qn_status qn_expect_number(struct qn_node *node, int i);
+// Input i has at least `low` dimensions and, unless it is -1, at most `high`.
+qn_status qn_expect_rank(struct qn_node *node, int i, int low, int high);
+
+// ---- for builders, before there is a node ----
+
+// True if a node of `op` can be made: the graph has not failed and no input
+// is NULL. Explains itself. Builders that look into their inputs ask first.
+bool qn_can_build(struct qn_graph *g, const struct qn_op *op,
+                  struct qn_node *const *inputs, int count);
+// Makes `axis` count from 0 for a tensor of `rank` dimensions.
+qn_status qn_resolve_axis(struct qn_graph *g, const struct qn_op *op,
+                          int rank, int *axis);
+// A node of one or two inputs without parameters.
+struct qn_node *qn_build_unary(struct qn_graph *g, const struct qn_op *op,
+                               struct qn_node *x);
+struct qn_node *qn_build_binary(struct qn_graph *g, const struct qn_op *op,
+                                struct qn_node *x, struct qn_node *y);
+
+// ---- gradients ----
+
+// dy as it is, for every input.
+struct qn_node *qn_grad_pass(struct qn_graph *g, struct qn_node *node,
+                             struct qn_node *dy, int i);
+
+#endif

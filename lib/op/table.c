@@ -1,0 +1,44 @@
+// The list of all rows: the one place that names them together. Knows nothing
+// of what they do. A new operation adds one line here.
+#include "op/table.h"
+
+#include "quern/op.h"
+
+#define ROWS(X)                                                            \
+    /* graph/leaf.c */                                                     \
+    X(input)                                                               \
+    X(scalar)                                                              \
+    X(constant)                                                            \
+    X(constant_data)                                                       \
+    X(variable)                                                            \
+    X(group)                                                               \
+    /* pointwise.c */                                                      \
+    /* activation.c */                                                     \
+    /* reduce.c */                                                         \
+    /* shape.c: views and copies */                                        \
+    /* matmul.c */                                                         \
+    /* softmax.c, classification */                                        \
+    /* random.c */                                                         \
+    /* state.c */                                                          \
+    /* optimizers */
+
+#define DECLARE(row) extern const struct qn_op qn_op_##row;
+ROWS(DECLARE)
+
+#define POINT_TO(row) &qn_op_##row,
+const struct qn_op *const qn_ops[] = {ROWS(POINT_TO) NULL};
+
+int qn_op_describe(int index, qn_op_info *info)
+{
+    const int count = (int)(sizeof qn_ops / sizeof *qn_ops) - 1;
+    if (index < 0 || index >= count)
+        return 0;
+    const struct qn_op *op = qn_ops[index];
+    *info = (qn_op_info){
+        .name = op->name,
+        .formula = op->formula,
+        .kind = qn_op_kind(op),
+        .has_gradient = op->grad != NULL,
+    };
+    return 1;
+}
