@@ -72,6 +72,8 @@ struct qn_op {
     unsigned writes;
     // Kernel: byte offset of input i in the output if the output is the inputs
     // laid side by side, so that they may be computed in place; -1: not so.
+    // Rows with it describe exactly one launch an input, in order: launch i
+    // handles input i alone, and is left out where that input is in place.
     int64_t (*part_offset)(const struct qn_node *node, int i);
 
     // View: the layout of the node over input 0's memory, given the layout of

@@ -41,7 +41,7 @@ static const struct qn_node *find_second_writer(const struct qn_node *first,
 {
     const struct qn_node *writer = NULL;
     for (const struct qn_node *node = first; node; node = node->next) {
-        for (int i = 0; i < node->input_count; i++) {
+        for (int i = 0; i < node->input_count && i < 32; i++) {
             if (!(node->op->writes >> i & 1) || node->inputs[i] != state)
                 continue;
             if (writer)

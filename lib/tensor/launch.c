@@ -5,13 +5,42 @@
 #include <stdio.h>
 #include <string.h>
 
+static struct qn_launch *append(struct qn_work *work)
+{
+    if (work->launch_count == work->launch_capacity) {
+        int capacity = work->launch_capacity ? 2 * work->launch_capacity : 4;
+        struct qn_launch **launches = qn_arena_alloc(
+            &work->arena, (size_t)capacity * sizeof *launches);
+        if (!launches)
+            return NULL;
+        if (work->launch_count)
+            memcpy(launches, work->launches,
+                   (size_t)work->launch_count * sizeof *launches);
+        work->launches = launches;
+        work->launch_capacity = capacity;
+    }
+    struct qn_launch *launch = qn_arena_alloc(&work->arena, sizeof *launch);
+    if (launch)
+        work->launches[work->launch_count++] = launch;
+    return launch;
+}
+
 struct qn_launch *qn_work_add(struct qn_work *work, const char *file,
                               const char *kernel, qn_dtype real)
 {
-    assert(work->launch_count < QN_MAX_LAUNCHES);
-    struct qn_launch *launch = &work->launches[work->launch_count++];
+    struct qn_launch *launch = append(work);
+    if (!launch) {
+        work->failed = true;
+        launch = &work->spare;
+    }
     *launch = (struct qn_launch){.file = file, .kernel = kernel, .real = real};
     return launch;
+}
+
+void qn_work_finish(struct qn_work *work)
+{
+    qn_arena_finish(&work->arena);
+    *work = (struct qn_work){0};
 }
 
 int qn_work_scratch(struct qn_work *work, int64_t size)

@@ -7,23 +7,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/arena.h"
 #include "quern/tensor.h"
 
 enum {
     QN_MAX_ARGS = 48,
-    QN_MAX_LAUNCHES = 6,
     QN_MAX_SCRATCH = 3,
 };
 
-// Operand codes of a node: its output, its inputs, its scratch buffers, and
-// what the hooks bring along.
+// Operand codes of a node: its output, its scratch buffers, what the hooks
+// bring along, and its inputs, of which there may be any number.
 enum {
     QN_OPERAND_OUT = 0,
-    QN_OPERAND_IN = 1,       // + i
-    QN_OPERAND_SCRATCH = 64, // + i
-    QN_OPERAND_HOOK_ROW = 80, // vector along the columns, for QN_HOOK_ADD_ROW
-    QN_OPERAND_HOOK_FULL = 81, // as large as the output, QN_HOOK_ADD
-    QN_OPERAND_HOOK_GATE = 82, // as large as the output, QN_HOOK_GATE
+    QN_OPERAND_SCRATCH = 1,  // + i
+    QN_OPERAND_HOOK_ROW = 8, // vector along the columns, for QN_HOOK_ADD_ROW
+    QN_OPERAND_HOOK_FULL = 9,  // as large as the output, QN_HOOK_ADD
+    QN_OPERAND_HOOK_GATE = 10, // as large as the output, QN_HOOK_GATE
+    QN_OPERAND_IN = 16,        // + i
 };
 
 // What a heavy kernel can do to its result while storing it, in this order.
@@ -77,16 +77,22 @@ struct qn_launch {
     double bytes;     // compulsory traffic
 };
 
-// The launches of one node, in order.
+// The launches of one node, in order. A zeroed one is empty. `failed` is
+// sticky, set where there was no memory: check once after `describe`.
 struct qn_work {
-    struct qn_launch launches[QN_MAX_LAUNCHES];
+    struct qn_arena arena; // holds the launches, and text that rows generate
+    struct qn_launch **launches;
     int launch_count;
+    int launch_capacity;
     int64_t scratch_size[QN_MAX_SCRATCH]; // bytes
     int scratch_count;
+    struct qn_launch spare; // takes what does not fit once `failed`
+    bool failed;
 };
+void qn_work_finish(struct qn_work *work);
 
 // ---- writing a launch (launch.c) ----
-// Adds a launch with zeroed fields and returns it.
+// Adds a launch with zeroed fields and returns it; it stays where it is.
 struct qn_launch *qn_work_add(struct qn_work *work, const char *file,
                               const char *kernel, qn_dtype real);
 // Adds a scratch buffer and returns its operand code.
