@@ -13,13 +13,45 @@
     X(variable)                                                            \
     X(group)                                                               \
     /* pointwise.c */                                                      \
+    X(add)                                                                 \
+    X(sub)                                                                 \
+    X(mul)                                                                 \
+    X(div)                                                                 \
+    X(pow)                                                                 \
+    X(max)                                                                 \
+    X(min)                                                                 \
+    X(neg)                                                                 \
+    X(abs)                                                                 \
+    X(exp)                                                                 \
+    X(log)                                                                 \
+    X(sqrt)                                                                \
+    X(square)                                                              \
+    X(add_scalar)                                                          \
+    X(scale)                                                               \
+    X(clamp)                                                               \
+    /* compare.c */                                                        \
+    X(equal)                                                               \
+    X(not_equal)                                                           \
+    X(less)                                                                \
+    X(less_equal)                                                          \
+    X(greater)                                                             \
+    X(greater_equal)                                                       \
+    X(select)                                                              \
+    X(cast_int32)                                                          \
+    X(cast_real)                                                           \
     /* activation.c */                                                     \
+    X(relu)                                                                \
+    X(sigmoid)                                                             \
+    X(tanh)                                                                \
+    X(leaky_relu)                                                          \
+    X(relu_gate)                                                           \
     /* reduce.c */                                                         \
     /* shape.c: views and copies */                                        \
     /* matmul.c */                                                         \
     /* softmax.c, classification */                                        \
     /* random.c */                                                         \
     /* state.c */                                                          \
+    X(assign)                                                              \
     /* optimizers */
 
 #define DECLARE(row) extern const struct qn_op qn_op_##row;

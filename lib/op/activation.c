@@ -1,0 +1,102 @@
+// Activations. Their gradients use the output where they can, so that the
+// input need not be kept.
+#include "op/rules.h"
+
+static struct qn_node *grad_relu(struct qn_graph *g, struct qn_node *node,
+                                 struct qn_node *dy, int i)
+{
+    (void)i;
+    return qn_relu_gate(g, node, dy);
+}
+
+static struct qn_node *grad_sigmoid(struct qn_graph *g, struct qn_node *node,
+                                    struct qn_node *dy, int i)
+{
+    (void)i;
+    struct qn_node *rest = qn_sub(g, qn_constant(g, 1), node);
+    return qn_mul(g, dy, qn_mul(g, node, rest));
+}
+
+static struct qn_node *grad_tanh(struct qn_graph *g, struct qn_node *node,
+                                 struct qn_node *dy, int i)
+{
+    (void)i;
+    struct qn_node *rest = qn_sub(g, qn_constant(g, 1), qn_square(g, node));
+    return qn_mul(g, dy, rest);
+}
+
+// The input and not the output, whose sign a negative slope turns round.
+static struct qn_node *grad_leaky_relu(struct qn_graph *g,
+                                       struct qn_node *node,
+                                       struct qn_node *dy, int i)
+{
+    struct qn_node *above =
+        qn_greater(g, node->inputs[i], qn_constant(g, 0));
+    return qn_select(g, above, dy, qn_scale(g, dy, node->p[0]));
+}
+
+// Flat in x almost everywhere.
+static struct qn_node *grad_relu_gate(struct qn_graph *g,
+                                      struct qn_node *node,
+                                      struct qn_node *dy, int i)
+{
+    return i == 0 ? NULL : qn_relu_gate(g, node->inputs[0], dy);
+}
+
+const struct qn_op qn_op_relu = {
+    .name = "relu", .formula = "x > 0 ? x : 0",
+    .min_inputs = 1, .max_inputs = 1, .infer = qn_infer_broadcast,
+    .expr = "SEL(x < K(0), K(0), x)", // lets NaN through
+    .grad = grad_relu, .store_hook = QN_HOOK_RELU, .hook_input = 0,
+};
+// With e = exp(-|x|): 1 / (1 + e), and e / (1 + e) left of 0. Nothing
+// overflows and small results keep their digits.
+const struct qn_op qn_op_sigmoid = {
+    .name = "sigmoid", .formula = "1 / (1 + e^-x)",
+    .min_inputs = 1, .max_inputs = 1, .infer = qn_infer_broadcast,
+    .expr = "SEL(x < K(0), exp(-fabs(x)), K(1)) / (K(1) + exp(-fabs(x)))",
+    .grad = grad_sigmoid,
+};
+const struct qn_op qn_op_tanh = {
+    .name = "tanh", .formula = "(e^x - e^-x) / (e^x + e^-x)",
+    .min_inputs = 1, .max_inputs = 1, .infer = qn_infer_broadcast,
+    .expr = "tanh(x)", .grad = grad_tanh,
+};
+const struct qn_op qn_op_leaky_relu = {
+    .name = "leaky_relu", .formula = "x > 0 ? x : slope * x",
+    .min_inputs = 1, .max_inputs = 1, .infer = qn_infer_broadcast,
+    .expr = "SEL(x > K(0), x, p0 * x)", .param_count = 1,
+    .grad = grad_leaky_relu,
+};
+const struct qn_op qn_op_relu_gate = {
+    .name = "relu_gate", .formula = "x > 0 ? dy : 0",
+    .min_inputs = 2, .max_inputs = 2, .infer = qn_infer_broadcast,
+    .expr = "SEL(x > K(0), y, K(0))", .grad = grad_relu_gate,
+    .store_hook = QN_HOOK_GATE, .hook_input = 1,
+};
+
+qn_node *qn_relu(qn_graph *g, qn_node *x)
+{
+    return qn_build_unary(g, &qn_op_relu, x);
+}
+
+qn_node *qn_sigmoid(qn_graph *g, qn_node *x)
+{
+    return qn_build_unary(g, &qn_op_sigmoid, x);
+}
+
+qn_node *qn_tanh(qn_graph *g, qn_node *x)
+{
+    return qn_build_unary(g, &qn_op_tanh, x);
+}
+
+qn_node *qn_leaky_relu(qn_graph *g, qn_node *x, double slope)
+{
+    const double p[QN_MAX_POINTWISE_PARAMS] = {slope};
+    return qn_node_create(g, &qn_op_leaky_relu, &x, 1, p, NULL, 0);
+}
+
+qn_node *qn_relu_gate(qn_graph *g, qn_node *x, qn_node *dy)
+{
+    return qn_build_binary(g, &qn_op_relu_gate, x, dy);
+}
