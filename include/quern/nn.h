@@ -17,6 +17,14 @@ extern "C" {
 
 typedef enum qn_fan { QN_FAN_IN, QN_FAN_OUT } qn_fan;
 
+typedef enum qn_distribution {
+    QN_CONSTANT, // the same value everywhere
+    QN_UNIFORM,  // on (-spread, spread)
+    QN_NORMAL,   // mean 0, deviation spread
+} qn_distribution;
+
+struct qn_init_params;
+
 // One row of the table of initializers. They fill a variable on the host, in
 // double precision, from Philox keyed by seed and name: the same on all
 // devices and in any order.
@@ -24,6 +32,11 @@ struct qn_init {
     const char *name;    // "kaiming_uniform"
     const char *formula; // "U(-b, b), b = gain sqrt(3 / fan)"
     const char *source;  // paper
+    qn_distribution distribution;
+    bool needs_fan; // the variable has two dimensions or more
+    // Value, half width or deviation.
+    double (*spread)(const struct qn_init_params *params, double fan_in,
+                     double fan_out);
 };
 // Row `index`, NULL past the last one.
 QN_API const struct qn_init *qn_init_at(int index);
@@ -54,11 +67,13 @@ typedef struct qn_model qn_model;
 // What a layer type accepts in JSON.
 struct qn_layer_key {
     const char *name;
-    const char *type; // "integer", "number", "boolean", "string"
+    const char *type; // "integer", "number", "boolean", "choice",
+                      // "initializer"
     const char *meaning;
     double minimum;
     double maximum;
-    double value; // default; NAN: must be given
+    double value;        // default; NAN: must be given
+    const char *choices; // of a "choice": "in|out"; `value` counts them
 };
 
 // One row of the table of layers.
@@ -78,7 +93,8 @@ struct qn_model_row {
 };
 QN_API const struct qn_model_row *qn_model_row_at(int index);
 
-// Parses `text`: built-in name, path of a .json file, or compact string.
+// Parses `text`: a built-in name, the path of a .json file, JSON itself (it
+// begins with a brace), or a compact string.
 QN_API qn_model *qn_model_create(const char *text, qn_error *error);
 QN_API void qn_model_destroy(qn_model **model);
 
@@ -139,9 +155,16 @@ struct qn_optimizer {
         double maximum;
     } hyper[QN_MAX_HYPER];
     double lr; // default learning rate
+    // What the kernel takes by value, worked out in double precision from the
+    // hyper-parameters. NULL: the hyper-parameters themselves.
+    int constant_count;
+    void (*constants)(const double *hyper, double *constants);
 };
 QN_API const struct qn_optimizer *qn_optimizer_at(int index);
 QN_API const struct qn_optimizer *qn_optimizer_find(const char *name);
+// Index of a hyper-parameter by its name, or -1.
+QN_API int qn_optimizer_hyper_find(const struct qn_optimizer *optimizer,
+                                   const char *name);
 
 struct qn_optimizer_params {
     const struct qn_optimizer *optimizer;
@@ -168,9 +191,10 @@ struct qn_checkpoint_note {
 };
 // Writes all variables of the store: group "parameters" under their names,
 // others as "<group>.<name>". Durable: the old file stays until the new one is
-// complete. A SHA-256 over all tensor data goes into the metadata. Groups whose
-// names begin with '@' are no state of the model (data sets on the device):
-// saving leaves them out, loading does not ask for them.
+// complete. The metadata also gets "format" = "pt" (the layouts are PyTorch's)
+// and "quern.sha256", over all tensor data in the order of the file. Groups
+// whose names begin with '@' are no state of the model (data sets on the
+// device): saving leaves them out, loading does not ask for them.
 QN_API qn_status qn_checkpoint_save(const char *path, qn_store *store,
                                     const struct qn_checkpoint_note *notes,
                                     int note_count, qn_error *error);
@@ -185,17 +209,20 @@ QN_API const char *qn_checkpoint_note(const qn_checkpoint *checkpoint,
                                       const char *name);
 typedef struct qn_checkpoint_tensor {
     const char *name;
+    const char *type;  // as the file writes it: "F32"
+    bool is_supported; // false for "I64", "F16" and others: no `dtype`
     qn_dtype dtype;
     qn_shape shape;
-    const void *data; // lives as long as the checkpoint
+    const void *data; // lives as long as the checkpoint; may be unaligned
     size_t size;
 } qn_checkpoint_tensor;
 // Tensor `index`; false past the last one.
 QN_API bool qn_checkpoint_tensor_at(const qn_checkpoint *checkpoint, int index,
                                     qn_checkpoint_tensor *tensor);
 // Copies tensors into the store: all groups, or with `parameters_only` all but
-// the optimizer's. Every variable must be in the file with its shape; checked
-// for all before the first is written.
+// the optimizer's. Every variable must be in the file with its dtype and
+// shape, and every tensor of the file in the store; checked for all before the
+// first is written.
 QN_API qn_status qn_checkpoint_load(const qn_checkpoint *checkpoint,
                                     qn_store *store, bool parameters_only,
                                     qn_error *error);

@@ -68,7 +68,8 @@ struct qn_op {
 
     // Kernel: NULL-terminated by a zeroed member.
     const struct qn_candidate *candidates;
-    // Inputs that a kernel writes in place, as a mask (state changes).
+    // Inputs that a kernel writes in place, as a mask (state changes). Bits
+    // past the node's last input do not count.
     unsigned writes;
     // Kernel: byte offset of input i in the output if the output is the inputs
     // laid side by side, so that they may be computed in place; -1: not so.
