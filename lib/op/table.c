@@ -52,7 +52,8 @@
     /* random.c */                                                         \
     /* state.c */                                                          \
     X(assign)                                                              \
-    /* optimizers */
+    /* update.c */                                                         \
+    X(update)
 
 #define DECLARE(row) extern const struct qn_op qn_op_##row;
 ROWS(DECLARE)
