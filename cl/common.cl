@@ -110,20 +110,33 @@ static inline void store_int(const RV v, global int *p, const int m)
 #endif
 }
 
-// Sum and maximum over the lanes, as a tree.
-static inline REAL sum_lanes(const RV v)
-{
+// The larger one and the smaller one; NaN if either is NaN.
+#define MAX_NAN(x, y) SEL(((x) >= (y)) | ((x) != (x)), (x), (y))
+#define MIN_NAN(x, y) SEL(((x) <= (y)) | ((x) != (x)), (x), (y))
+
+// Sum and maximum (NaN if there is one) over the lanes, as a tree.
 #if CPU
-    const REAL s0 = (v.s0 + v.s1) + (v.s2 + v.s3);
-    const REAL s1 = (v.s4 + v.s5) + (v.s6 + v.s7);
-    const REAL s2 = (v.s8 + v.s9) + (v.sa + v.sb);
-    const REAL s3 = (v.sc + v.sd) + (v.se + v.sf);
-    return (s0 + s1) + (s2 + s3);
-#else
-    return v;
-#endif
+static inline REAL max_nan(const REAL x, const REAL y)
+{
+    return MAX_NAN(x, y);
 }
 
-// The larger one; NaN if either is NaN.
-#define MAX_NAN(x, y) SEL((x) != (x), (x), SEL((x) < (y), (y), SEL((y) != (y), (y), (x))))
-#define MIN_NAN(x, y) SEL((x) != (x), (x), SEL((y) < (x), (y), SEL((y) != (y), (y), (x))))
+#define TREE(join, v)                                                       \
+    join(join(join(join(v.s0, v.s1), join(v.s2, v.s3)),                     \
+              join(join(v.s4, v.s5), join(v.s6, v.s7))),                    \
+         join(join(join(v.s8, v.s9), join(v.sa, v.sb)),                     \
+              join(join(v.sc, v.sd), join(v.se, v.sf))))
+#define PLUS(x, y) ((x) + (y))
+static inline REAL sum_lanes(const RV v)
+{
+    return TREE(PLUS, v);
+}
+
+static inline REAL max_lanes(const RV v)
+{
+    return TREE(max_nan, v);
+}
+
+// The number of each lane.
+#define LANE ((RV)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))
+#endif

@@ -110,6 +110,18 @@ struct qn_node *qn_build_binary(struct qn_graph *g, const struct qn_op *op,
     return qn_node_create(g, op, inputs, 2, NULL, NULL, 0);
 }
 
+bool qn_fits_cpu(const struct qn_node *node, const struct qn_limits *limits)
+{
+    (void)node;
+    return limits->variant == QN_VARIANT_CPU;
+}
+
+bool qn_fits_gpu(const struct qn_node *node, const struct qn_limits *limits)
+{
+    (void)node;
+    return limits->variant == QN_VARIANT_GPU;
+}
+
 struct qn_node *qn_grad_pass(struct qn_graph *g, struct qn_node *node,
                              struct qn_node *dy, int i)
 {

@@ -38,6 +38,11 @@ struct qn_node *qn_build_unary(struct qn_graph *g, const struct qn_op *op,
 struct qn_node *qn_build_binary(struct qn_graph *g, const struct qn_op *op,
                                 struct qn_node *x, struct qn_node *y);
 
+// ---- for candidates: the kernel family that the device wants ----
+
+bool qn_fits_cpu(const struct qn_node *node, const struct qn_limits *limits);
+bool qn_fits_gpu(const struct qn_node *node, const struct qn_limits *limits);
+
 // ---- gradients ----
 
 // dy as it is, for every input.
