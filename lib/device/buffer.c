@@ -1,0 +1,172 @@
+// Device memory: allocation against the device's limits, parts, copies to and
+// from the host. Knows nothing of tensors.
+#include "device/state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct qn_buffer {
+    qn_device *device;
+    cl_mem handle;
+    struct qn_buffer *root; // NULL: this one owns its memory
+    size_t offset;          // within the root
+    size_t size;
+};
+
+cl_mem qn_buffer_handle(const struct qn_buffer *buffer)
+{
+    return buffer->handle;
+}
+
+qn_device *qn_buffer_device(const struct qn_buffer *buffer)
+{
+    return buffer->device;
+}
+
+size_t qn_buffer_size(const struct qn_buffer *buffer)
+{
+    return buffer->size;
+}
+
+static double mebibytes(uint64_t size)
+{
+    return (double)size / (1024 * 1024);
+}
+
+static qn_status check_room(const qn_device *device, size_t size,
+                            const char *name, qn_error *error)
+{
+    const qn_device_info *info = &device->info;
+    if (size > info->max_alloc_size)
+        return qn_fail(error, QN_DEVICE,
+                       "%s needs %.1f MiB in one piece, but %s allocates at "
+                       "most %.1f MiB at once: take a smaller batch or model",
+                       name, mebibytes(size), info->name,
+                       mebibytes(info->max_alloc_size));
+    if (size > info->memory_size - device->allocated ||
+        device->allocated > info->memory_size)
+        return qn_fail(error, QN_DEVICE,
+                       "%s needs %.1f MiB, but of the %.1f MiB of %s %.1f MiB "
+                       "are taken: take a smaller batch or model",
+                       name, mebibytes(size), mebibytes(info->memory_size),
+                       info->name, mebibytes(device->allocated));
+    return QN_OK;
+}
+
+qn_status qn_buffer_create(qn_device *device, size_t size, const char *name,
+                           struct qn_buffer **out, qn_error *error)
+{
+    *out = NULL;
+    QN_TRY(qn_device_check(device, error));
+    QN_TRY(check_room(device, size, name, error));
+    struct qn_buffer *buffer = calloc(1, sizeof *buffer);
+    if (!buffer)
+        return qn_fail_memory(error, sizeof *buffer);
+    buffer->device = device;
+    buffer->size = size;
+    // Memory of both where there is one memory, so that mapping copies nothing.
+    cl_mem_flags flags = CL_MEM_READ_WRITE;
+    if (device->info.unified_memory)
+        flags |= CL_MEM_ALLOC_HOST_PTR;
+    cl_int code;
+    buffer->handle = clCreateBuffer(device->context, flags, size ? size : 1,
+                                    NULL, &code);
+    if (code == CL_SUCCESS && size) {
+        unsigned char zero = 0;
+        code = clEnqueueFillBuffer(device->queue, buffer->handle, &zero, 1, 0,
+                                   size, 0, NULL, NULL);
+    }
+    if (code != CL_SUCCESS) {
+        if (buffer->handle)
+            clReleaseMemObject(buffer->handle);
+        free(buffer);
+        return qn_fail(error, QN_DEVICE, "%s: no %.1f MiB of memory: %s (%d)",
+                       name, mebibytes(size), qn_cl_name(code), (int)code);
+    }
+    device->allocated += size;
+    *out = buffer;
+    return QN_OK;
+}
+
+qn_status qn_buffer_part(struct qn_buffer *parent, size_t offset, size_t size,
+                         struct qn_buffer **out, qn_error *error)
+{
+    *out = NULL;
+    QN_REQUIRE(error, size > 0);
+    QN_REQUIRE(error, offset <= parent->size);
+    QN_REQUIRE(error, size <= parent->size - offset);
+    struct qn_buffer *part = calloc(1, sizeof *part);
+    if (!part)
+        return qn_fail_memory(error, sizeof *part);
+    part->device = parent->device;
+    part->root = parent->root ? parent->root : parent;
+    part->offset = parent->offset + offset;
+    part->size = size;
+    cl_buffer_region region = {part->offset, size};
+    cl_int code;
+    part->handle = clCreateSubBuffer(part->root->handle, CL_MEM_READ_WRITE,
+                                     CL_BUFFER_CREATE_TYPE_REGION, &region,
+                                     &code);
+    if (code != CL_SUCCESS) {
+        free(part);
+        return qn_cl_fail(error, code, "clCreateSubBuffer");
+    }
+    *out = part;
+    return QN_OK;
+}
+
+void qn_buffer_destroy(struct qn_buffer **buffer)
+{
+    if (!buffer || !*buffer)
+        return;
+    clReleaseMemObject((*buffer)->handle);
+    if (!(*buffer)->root)
+        (*buffer)->device->allocated -= (*buffer)->size;
+    free(*buffer);
+    *buffer = NULL;
+}
+
+static qn_status check_range(const struct qn_buffer *buffer, size_t offset,
+                             size_t size, qn_error *error)
+{
+    if (offset > buffer->size || size > buffer->size - offset)
+        return qn_fail(error, QN_BAD_ARGUMENT,
+                       "bytes %zu to %zu of a buffer of %zu bytes", offset,
+                       offset + size, buffer->size);
+    return qn_device_check(buffer->device, error);
+}
+
+qn_status qn_buffer_write(struct qn_buffer *buffer, size_t offset,
+                          const void *data, size_t size, qn_error *error)
+{
+    QN_TRY(check_range(buffer, offset, size, error));
+    if (size)
+        CL_RUN(buffer->device, error,
+               clEnqueueWriteBuffer(buffer->device->queue, buffer->handle,
+                                    CL_TRUE, offset, size, data, 0, NULL,
+                                    NULL));
+    return QN_OK;
+}
+
+qn_status qn_buffer_read(struct qn_buffer *buffer, size_t offset, void *data,
+                         size_t size, qn_error *error)
+{
+    QN_TRY(check_range(buffer, offset, size, error));
+    if (size)
+        CL_RUN(buffer->device, error,
+               clEnqueueReadBuffer(buffer->device->queue, buffer->handle,
+                                   CL_TRUE, offset, size, data, 0, NULL,
+                                   NULL));
+    return QN_OK;
+}
+
+qn_status qn_buffer_zero(struct qn_buffer *buffer, qn_error *error)
+{
+    QN_TRY(qn_device_check(buffer->device, error));
+    unsigned char zero = 0;
+    if (buffer->size)
+        CL_RUN(buffer->device, error,
+               clEnqueueFillBuffer(buffer->device->queue, buffer->handle,
+                                   &zero, 1, 0, buffer->size, 0, NULL, NULL));
+    return QN_OK;
+}
