@@ -164,7 +164,7 @@ const struct qn_limits *qn_device_limits(const qn_device *device)
     return &device->limits;
 }
 
-const qn_log *qn_device_log(const qn_device *device)
+const qn_logger *qn_device_log(const qn_device *device)
 {
     return &device->log;
 }

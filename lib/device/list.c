@@ -120,7 +120,7 @@ void qn_device_info_fill(cl_platform_id platform, cl_device_id id,
 
 // Appends the devices of one platform. A failing one is named and left out.
 static bool add_platform(qn_device_list *list, cl_device_id **ids, int index,
-                         cl_platform_id platform, const qn_log *log)
+                         cl_platform_id platform, const qn_logger *log)
 {
     cl_device_id found[MAX_DEVICES];
     cl_uint count = 0;
@@ -158,7 +158,7 @@ static bool add_platform(qn_device_list *list, cl_device_id **ids, int index,
     return true;
 }
 
-qn_device_list *qn_list_make(const qn_log *log, cl_device_id **ids,
+qn_device_list *qn_list_make(const qn_logger *log, cl_device_id **ids,
                              qn_error *error)
 {
     cl_platform_id platforms[MAX_PLATFORMS];
@@ -189,7 +189,7 @@ fail:
     return NULL;
 }
 
-qn_device_list *qn_device_list_create(const char *choice, const qn_log *log,
+qn_device_list *qn_device_list_create(const char *choice, const qn_logger *log,
                                       qn_error *error)
 {
     cl_device_id *ids;

@@ -25,7 +25,7 @@ struct qn_device {
     cl_device_id id;
     struct qn_limits limits;
     qn_device_info info;
-    qn_log log;
+    qn_logger log;
     qn_error lost; // the first failure at run time
     char reason[512];
     char fingerprint[65];
@@ -48,7 +48,7 @@ qn_status qn_device_check(const qn_device *device, qn_error *error);
 
 // The public list and, at the same indices, OpenCL's handles. The caller frees
 // both.
-qn_device_list *qn_list_make(const qn_log *log, cl_device_id **ids,
+qn_device_list *qn_list_make(const qn_logger *log, cl_device_id **ids,
                              qn_error *error);
 void qn_device_info_fill(cl_platform_id platform, cl_device_id id,
                          qn_device_info *info);
