@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Writes files as C byte arrays with an index: embed.py OUT.c NAME=FILE...
+Or one file as one array: embed.py --array OUT.c NAME HEADER FILE
 
 A name of the form random123:NAME=philox.h embeds that header with its
 #include lines resolved, as OpenCL C sees it.
@@ -33,7 +34,24 @@ def strip_comments(text):
     return re.sub(r"/\*.*?\*/", "", text, flags=re.S)
 
 
+def byte_lines(data):
+    return ["    " + "".join(f"{b}," for b in data[at:at + 20])
+            for at in range(0, len(data), 20)]
+
+
+def write_array(out, name, header, path):
+    """`name` and `name`_size, as `header` declares them."""
+    data = Path(path).read_bytes()
+    Path(out).write_text("\n".join([
+        f"// Generated from {Path(path).name} by tools/embed.py.",
+        f'#include "{header}"', "",
+        f"const unsigned char {name}[] = {{", *byte_lines(data), "};",
+        f"const size_t {name}_size = sizeof {name};", ""]))
+
+
 def main():
+    if sys.argv[1] == "--array":
+        return write_array(*sys.argv[2:])
     out, entries = sys.argv[1], sys.argv[2:]
     lines = ["// Generated from cl/ by tools/embed.py.",
              '#include "device/sources.h"', ""]
@@ -47,8 +65,7 @@ def main():
         else:
             data = Path(path).read_bytes()
         lines.append(f"static const unsigned char source_{i}[] = {{")
-        for at in range(0, len(data), 20):
-            lines.append("    " + "".join(f"{b}," for b in data[at:at + 20]))
+        lines += byte_lines(data)
         lines.append("};")
         index.append(f'    {{"{name}", source_{i}, sizeof source_{i}}},')
     lines += ["", "const struct qn_source qn_sources[] = {", *index,

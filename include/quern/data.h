@@ -11,7 +11,8 @@ extern "C" {
 
 // Samples and labels. Owned by the caller, freed by qn_dataset_destroy.
 typedef struct qn_dataset {
-    char name[64];
+    char name[64];     // "mnist"; for a folder its last part
+    char origin[1024]; // what opens it again: a built-in name or a folder
     qn_shape shape;    // of one sample, e.g. [1, 28, 28]
     int classes;
     int64_t train_count;
@@ -38,6 +39,21 @@ QN_API const struct qn_dataset_row *qn_dataset_row_at(int index);
 // the format. NULL with one clear error naming the file otherwise.
 QN_API qn_dataset *qn_dataset_open(const char *text, qn_error *error);
 QN_API void qn_dataset_destroy(qn_dataset **dataset);
+
+// Samples to classify. Owned by the caller, freed by qn_samples_destroy.
+typedef struct qn_samples {
+    int64_t count;
+    unsigned char *x;  // uint8, in C order
+    int32_t *y;        // labels, or NULL where the source has none
+} qn_samples;
+
+// Reads samples of `shape` from `text`:
+//   "DATA:7", "DATA:0-9"  sample 7, or 0 to 9, of the test part of a data set
+//   an IDX file of images, plain or gzip
+//   a CSV file: a line a sample, its values 0 to 255, then perhaps its label
+QN_API qn_samples *qn_samples_open(const char *text, const qn_shape *shape,
+                                   qn_error *error);
+QN_API void qn_samples_destroy(qn_samples **samples);
 
 #ifdef __cplusplus
 }

@@ -50,5 +50,8 @@ const char *qn_os_env(const char *name);
 bool qn_os_cache_folder(char *path, size_t size);
 // The user's data folder for quern, e.g. ~/.local/share/quern. False if none.
 bool qn_os_data_folder(char *path, size_t size);
+// The path from the root, links resolved; false where it does not exist or is
+// too long.
+bool qn_os_absolute(const char *path, char *absolute, size_t size);
 
 #endif

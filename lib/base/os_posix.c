@@ -325,3 +325,31 @@ bool qn_os_cache_folder(char *path, size_t size)
 #endif
     return length > 0 && (size_t)length < size;
 }
+
+bool qn_os_data_folder(char *path, size_t size)
+{
+    const char *base = qn_os_env("XDG_DATA_HOME");
+    const char *home = qn_os_env("HOME");
+    int length = -1;
+    if (base && *base == '/')
+        length = snprintf(path, size, "%s/quern", base);
+#if defined(__APPLE__)
+    else if (home)
+        length = snprintf(path, size, "%s/Library/Application Support/quern",
+                          home);
+#else
+    else if (home)
+        length = snprintf(path, size, "%s/.local/share/quern", home);
+#endif
+    return length > 0 && (size_t)length < size;
+}
+
+bool qn_os_absolute(const char *path, char *absolute, size_t size)
+{
+    char *whole = realpath(path, NULL);
+    bool fits = whole && strlen(whole) < size;
+    if (fits)
+        memcpy(absolute, whole, strlen(whole) + 1);
+    free(whole);
+    return fits;
+}

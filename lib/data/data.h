@@ -1,0 +1,59 @@
+// What the readers of data sets share.
+//
+// Uses base and tensor. Knows no device and no model.
+#ifndef QN_DATA_DATA_H
+#define QN_DATA_DATA_H
+
+#include <stdbool.h>
+
+#include "base/status.h"
+#include "quern/data.h"
+
+// ---- gzip (gzip.c) ----
+
+bool qn_gzip_is(const unsigned char *data, size_t size);
+// The first bytes of what `data` inflates to; returns how many there are, at
+// most `capacity`. A damaged stream gives fewer.
+size_t qn_gzip_peek(const unsigned char *data, size_t size,
+                    unsigned char *out, size_t capacity);
+// Inflates one whole stream to exactly `out_size` bytes: a stream that is cut,
+// damaged, shorter, longer or followed by more is an error that names `name`.
+qn_status qn_gzip_inflate(const char *name, const unsigned char *data,
+                          size_t size, unsigned char *out, size_t out_size,
+                          qn_error *error);
+
+// ---- IDX (idx.c) ----
+
+enum { QN_IDX_MAX_RANK = 3 };
+
+// A tensor of uint8 from an IDX file. `data` is owned by the caller.
+struct qn_idx {
+    int64_t dims[QN_IDX_MAX_RANK];
+    unsigned char *data;
+};
+
+// Reads an IDX file of `rank` dimensions, plain or gzip. Nothing is allocated
+// from its header before that agrees with the size of the file.
+qn_status qn_idx_read(const char *path, int rank, struct qn_idx *idx,
+                      qn_error *error);
+// Whether the folder has the four files of an MNIST-style set.
+bool qn_idx_is_folder(const char *folder);
+// Fills shape, classes, counts, samples, labels and scale from such a folder.
+qn_status qn_idx_open(const char *folder, qn_dataset *dataset,
+                      qn_error *error);
+
+// ---- CSV of bytes (csv.c) ----
+
+// Reads lines of `columns` whole numbers 0 to 255, separated by commas. `name`
+// names the text in errors. `*values` is [rows][columns], the caller's.
+qn_status qn_csv_read(const char *name, const char *text, size_t size,
+                      int64_t columns, unsigned char **values, int64_t *rows,
+                      qn_error *error);
+
+// ---- digits (digits.c) ----
+
+// The embedded set. `folder` is NULL.
+qn_status qn_digits_open(const char *folder, qn_dataset *dataset,
+                         qn_error *error);
+
+#endif
