@@ -50,6 +50,9 @@
     /* matmul.c */                                                         \
     /* softmax.c, classification */                                        \
     /* random.c */                                                         \
+    X(random_uniform)                                                      \
+    X(random_normal)                                                       \
+    X(random_bernoulli)                                                    \
     /* state.c */                                                          \
     X(assign)                                                              \
     /* update.c */                                                         \
