@@ -59,7 +59,7 @@ struct qn_launch {
     const char *kernel;  // "matmul"
     char defines[160];   // "-DTRANS_A=0 -DTRANS_B=1", part of the cache key
     const char *text;    // generated source put before the file, or NULL
-    const char *include; // .cl files put before, e.g. "philox random", or NULL
+    const char *include; // .cl files put before, e.g. "hooks random", or NULL
     qn_dtype real;       // what REAL means in this launch
     bool is_heavy;       // takes long to compile: few variants wanted
     bool is_external;    // not a kernel of ours: `kernel` names the routine
