@@ -1,6 +1,7 @@
 // Put before every kernel file: the real type, vectors, loads and stores.
 //
 // REAL_IS_DOUBLE  0: REAL is float; 1: double
+// REAL_IS_INT     1: REAL is int, for copies of integers
 // CPU             1: RV is a vector of VW = 16 lanes, and one work-item walks a
 //                 span of elements; 0: RV is one element, VW = 1, and there is
 //                 a work-item for each element
@@ -9,11 +10,18 @@
 #ifndef REAL_IS_DOUBLE
 #define REAL_IS_DOUBLE 0
 #endif
+#ifndef REAL_IS_INT
+#define REAL_IS_INT 0
+#endif
 #ifndef CPU
 #define CPU 1
 #endif
 
-#if REAL_IS_DOUBLE
+#if REAL_IS_INT
+typedef int REAL;
+typedef int16 REAL16;
+#define CONVERT_REAL16 convert_int16
+#elif REAL_IS_DOUBLE
 #pragma OPENCL EXTENSION cl_khr_fp64 : enable
 typedef double REAL;
 typedef double16 REAL16;
@@ -78,37 +86,30 @@ DEFINE_LOADS(int, int)
 DEFINE_LOADS(uchar, uchar)
 
 // Stores the first m lanes.
-static inline void store_real(const RV v, global REAL *p, const int m)
-{
 #if CPU
-    if (m == VW) {
-        vstore16(v, 0, p);
-    } else {
-        REAL lanes[VW];
-        vstore16(v, 0, lanes);
-        for (int k = 0; k < m; k++)
-            p[k] = lanes[k];
+#define DEFINE_STORE(name, type, convert)                                  \
+    static inline void store_##name(const RV v, global type *p, const int m) \
+    {                                                                      \
+        if (m == VW) {                                                     \
+            vstore16(convert(v), 0, p);                                    \
+        } else {                                                           \
+            type lanes[VW];                                                \
+            vstore16(convert(v), 0, lanes);                                \
+            for (int k = 0; k < m; k++)                                    \
+                p[k] = lanes[k];                                           \
+        }                                                                  \
     }
 #else
-    *p = v;
+#define DEFINE_STORE(name, type, convert)                                  \
+    static inline void store_##name(const RV v, global type *p, const int m) \
+    {                                                                      \
+        *p = (type)v;                                                      \
+    }
 #endif
-}
 
-static inline void store_int(const RV v, global int *p, const int m)
-{
-#if CPU
-    if (m == VW) {
-        vstore16(convert_int16(v), 0, p);
-    } else {
-        int lanes[VW];
-        vstore16(convert_int16(v), 0, lanes);
-        for (int k = 0; k < m; k++)
-            p[k] = lanes[k];
-    }
-#else
-    *p = (int)v;
-#endif
-}
+DEFINE_STORE(real, REAL, )
+DEFINE_STORE(int, int, convert_int16)
+DEFINE_STORE(uchar, uchar, convert_uchar16)
 
 // The larger one and the smaller one; NaN if either is NaN.
 #define MAX_NAN(x, y) SEL(((x) >= (y)) | ((x) != (x)), (x), (y))

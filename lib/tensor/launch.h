@@ -11,7 +11,7 @@
 #include "quern/tensor.h"
 
 enum {
-    QN_MAX_ARGS = 48,
+    QN_MAX_ARGS = 96,
     QN_MAX_SCRATCH = 3,
 };
 

@@ -18,6 +18,8 @@ struct qn_layout {
 struct qn_layout qn_layout_contiguous(const qn_shape *shape);
 // Row-major without gaps (dimensions of size 1 do not count); any offset.
 bool qn_layout_is_contiguous(const struct qn_layout *layout);
+// One element for all: every stride is 0 (dimensions of size 1 do not count).
+bool qn_layout_repeats(const struct qn_layout *layout);
 // Strides for reading `layout` as if broadcast to `shape`: 0 where it repeats.
 struct qn_layout qn_layout_broadcast(const struct qn_layout *layout,
                                      const qn_shape *shape);

@@ -83,6 +83,14 @@ bool qn_layout_is_contiguous(const struct qn_layout *layout)
     return true;
 }
 
+bool qn_layout_repeats(const struct qn_layout *layout)
+{
+    for (int i = 0; i < layout->shape.rank; i++)
+        if (layout->strides[i] != 0 && layout->shape.dims[i] != 1)
+            return false;
+    return true;
+}
+
 struct qn_layout qn_layout_broadcast(const struct qn_layout *layout,
                                      const qn_shape *shape)
 {

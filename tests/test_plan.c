@@ -1,0 +1,231 @@
+// Plans: what fuses, where memory goes, state, views, numbers by value.
+#undef QN_NO_CALL_SITES // as an application sees the builders
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "plan/plan.h"
+#include "qn_check.h"
+#include "quern/op.h"
+
+static qn_plan *make_plan(qn_graph *g, qn_store *store, qn_node **outputs,
+                          int output_count)
+{
+    qn_error error = {0};
+    qn_plan *plan = qn_plan_create(
+        qn_check_device(),
+        &(struct qn_plan_params){.graph = g,
+                                 .store = store,
+                                 .outputs = outputs,
+                                 .output_count = output_count},
+        &error);
+    ck_assert_msg(plan != NULL, "%s", error.text);
+    return plan;
+}
+
+static void run(qn_plan *plan)
+{
+    ck_assert_msg(qn_plan_run(plan) == QN_OK, "%s",
+                  qn_plan_error(plan)->text);
+}
+
+static void read_floats(qn_plan *plan, qn_node *node, float *data)
+{
+    size_t size = (size_t)qn_shape_count(qn_node_shape(node)) * sizeof *data;
+    ck_assert_msg(qn_plan_read(plan, node, data, size) == QN_OK, "%s",
+                  qn_plan_error(plan)->text);
+}
+
+static int count_launches(const qn_plan *plan)
+{
+    qn_plan_stats stats;
+    qn_plan_describe(plan, &stats);
+    return stats.launches;
+}
+
+START_TEST(pointwise_chain_is_one_launch)
+{
+    qn_graph *g = qn_graph_create(QN_FLOAT32);
+    qn_node *x = qn_input(g, "x", QN_FLOAT32, qn_shape_of(5, 37));
+    qn_node *b = qn_input(g, "b", QN_FLOAT32, qn_shape_of(37));
+    qn_node *y = qn_tanh(g, qn_scale(g, qn_add(g, x, b), 0.5));
+    qn_plan *plan = make_plan(g, NULL, &y, 1);
+    ck_assert_int_eq(count_launches(plan), 1);
+    float xs[185], bs[37], ys[185];
+    for (int i = 0; i < 185; i++)
+        xs[i] = (float)i / 100;
+    for (int i = 0; i < 37; i++)
+        bs[i] = (float)-i / 50;
+    ck_assert(qn_plan_write(plan, x, xs, sizeof xs) == QN_OK);
+    ck_assert(qn_plan_write(plan, b, bs, sizeof bs) == QN_OK);
+    run(plan);
+    read_floats(plan, y, ys);
+    for (int i = 0; i < 185; i++)
+        ck_assert_float_eq_tol(ys[i], tanhf((xs[i] + bs[i % 37]) * 0.5f),
+                               1e-6f);
+    qn_plan_destroy(&plan);
+    qn_graph_destroy(&g);
+}
+END_TEST
+
+START_TEST(value_with_two_consumers_is_stored_once)
+{
+    qn_graph *g = qn_graph_create(QN_FLOAT32);
+    qn_node *x = qn_input(g, "x", QN_FLOAT32, qn_shape_of(100));
+    qn_node *e = qn_exp(g, x);
+    qn_node *out[] = {qn_add_scalar(g, e, 1), qn_scale(g, e, 2)};
+    qn_plan *plan = make_plan(g, NULL, out, 2);
+    ck_assert_int_eq(count_launches(plan), 3);
+    float xs[100], ys[100];
+    for (int i = 0; i < 100; i++)
+        xs[i] = (float)i / 100;
+    ck_assert(qn_plan_write(plan, x, xs, sizeof xs) == QN_OK);
+    run(plan);
+    read_floats(plan, out[1], ys);
+    for (int i = 0; i < 100; i++)
+        ck_assert_float_eq_tol(ys[i], 2 * expf(xs[i]), 1e-5f);
+    qn_plan_destroy(&plan);
+    qn_graph_destroy(&g);
+}
+END_TEST
+
+// x * x + x uses x three times and its square once: one chain.
+START_TEST(value_used_twice_in_one_chain_is_worked_out_once)
+{
+    qn_graph *g = qn_graph_create(QN_FLOAT32);
+    qn_node *x = qn_input(g, "x", QN_FLOAT32, qn_shape_of(3));
+    qn_node *s = qn_sigmoid(g, x);
+    qn_node *y = qn_add(g, qn_mul(g, s, s), s);
+    qn_plan *plan = make_plan(g, NULL, &y, 1);
+    ck_assert_int_eq(count_launches(plan), 1);
+    float xs[] = {0, 1, -1}, ys[3];
+    ck_assert(qn_plan_write(plan, x, xs, sizeof xs) == QN_OK);
+    run(plan);
+    read_floats(plan, y, ys);
+    ck_assert_float_eq_tol(ys[0], 0.75f, 1e-6f);
+    qn_plan_destroy(&plan);
+    qn_graph_destroy(&g);
+}
+END_TEST
+
+START_TEST(scalars_reach_kernels_by_value)
+{
+    qn_graph *g = qn_graph_create(QN_FLOAT32);
+    qn_node *x = qn_input(g, "x", QN_FLOAT32, qn_shape_of(4));
+    qn_node *lr = qn_scalar(g, "lr");
+    qn_node *y = qn_mul(g, x, qn_scale(g, lr, 3));
+    qn_plan *plan = make_plan(g, NULL, &y, 1);
+    float xs[] = {1, 2, 3, 4}, ys[4];
+    ck_assert(qn_plan_write(plan, x, xs, sizeof xs) == QN_OK);
+    for (int t = 1; t < 4; t++) {
+        ck_assert(qn_plan_set(plan, lr, t) == QN_OK);
+        run(plan);
+        read_floats(plan, y, ys);
+        ck_assert_float_eq(ys[3], 12.0f * (float)t);
+    }
+    ck_assert(qn_plan_set(plan, x, 1) == QN_BAD_ARGUMENT);
+    qn_plan_destroy(&plan);
+    qn_graph_destroy(&g);
+}
+END_TEST
+
+START_TEST(what_never_changes_runs_once)
+{
+    qn_graph *g = qn_graph_create(QN_FLOAT32);
+    float data[] = {1, 2, 3};
+    qn_node *c = qn_constant_data(g, QN_FLOAT32, qn_shape_of(3), data);
+    qn_node *y = qn_exp(g, qn_neg(g, c));
+    qn_plan *plan = make_plan(g, NULL, &y, 1);
+    ck_assert_int_eq(count_launches(plan), 0);
+    float ys[3];
+    read_floats(plan, y, ys);
+    ck_assert_float_eq_tol(ys[2], expf(-3), 1e-7f);
+    qn_plan_destroy(&plan);
+    qn_graph_destroy(&g);
+}
+END_TEST
+
+// a and b change places: each needs the other's old value.
+START_TEST(assignments_see_the_old_state)
+{
+    qn_error error = {0};
+    qn_graph *g = qn_graph_create(QN_FLOAT32);
+    qn_node *a = qn_variable(g, "s", "a", QN_FLOAT32, qn_shape_of(40));
+    qn_node *b = qn_variable(g, "s", "b", QN_FLOAT32, qn_shape_of(40));
+    qn_node *sum = qn_add(g, a, b);
+    qn_assign(g, a, b);
+    qn_assign(g, b, sum);
+    qn_store *store = qn_store_create(qn_check_device(), &error);
+    ck_assert_ok(qn_store_add(store, g, &error), error);
+    float ones[40], values[40];
+    for (int i = 0; i < 40; i++)
+        ones[i] = 1;
+    int index = qn_store_find(store, "s", "b");
+    ck_assert_ok(qn_store_write(store, index, ones, sizeof ones, &error),
+                 error);
+    qn_plan *plan = make_plan(g, store, NULL, 0);
+    // Fibonacci: (0, 1) -> (1, 1) -> (1, 2) -> ... after 10: (55, 89).
+    for (int t = 0; t < 10; t++)
+        run(plan);
+    ck_assert_ok(qn_store_read(store, index, values, sizeof values, &error),
+                 error);
+    ck_assert_float_eq(values[39], 89);
+    qn_plan_destroy(&plan);
+    qn_store_destroy(&store);
+    qn_graph_destroy(&g);
+}
+END_TEST
+
+START_TEST(graph_error_comes_out_of_plan_create)
+{
+    qn_graph *g = qn_graph_create(QN_FLOAT32);
+    qn_node *x = qn_input(g, "x", QN_FLOAT32, qn_shape_of(2, 3));
+    qn_node *y = qn_add(
+        g, x, qn_input(g, "y", QN_FLOAT32, qn_shape_of(4)));
+    ck_assert_ptr_null(y);
+    qn_error error = {0};
+    qn_plan *plan =
+        qn_plan_create(qn_check_device(),
+                       &(struct qn_plan_params){.graph = g}, &error);
+    ck_assert_ptr_null(plan);
+    ck_assert_int_eq(error.status, QN_BAD_SHAPE);
+    ck_assert_msg(strstr(error.text, "test_plan.c:") != NULL, "%s",
+                  error.text);
+    qn_graph_destroy(&g);
+}
+END_TEST
+
+// A long line of values: each can take its predecessor's memory.
+START_TEST(dead_memory_is_used_again)
+{
+    qn_graph *g = qn_graph_create(QN_FLOAT32);
+    qn_node *x = qn_input(g, "x", QN_FLOAT32, qn_shape_of(1000));
+    qn_node *y = x;
+    for (int i = 0; i < 100; i++)
+        y = qn_add_scalar(g, qn_add(g, y, qn_neg(g, x)), 1);
+    qn_plan *plan = make_plan(g, NULL, &y, 1);
+    qn_plan_stats stats;
+    qn_plan_describe(plan, &stats);
+    ck_assert_int_gt(stats.launches, 4);
+    ck_assert_int_lt(stats.arena_size, 2 * 4096);
+    ck_assert_int_gt(stats.tensor_size, 4 * stats.arena_size);
+    float xs[1000], ys[1000];
+    for (int i = 0; i < 1000; i++)
+        xs[i] = (float)(i % 3);
+    ck_assert(qn_plan_write(plan, x, xs, sizeof xs) == QN_OK);
+    run(plan);
+    read_floats(plan, y, ys);
+    ck_assert_float_eq(ys[999], 100 - 99 * xs[999]);
+    qn_plan_destroy(&plan);
+    qn_graph_destroy(&g);
+}
+END_TEST
+
+QN_CHECK_MAIN("plan", pointwise_chain_is_one_launch,
+              value_with_two_consumers_is_stored_once,
+              value_used_twice_in_one_chain_is_worked_out_once,
+              scalars_reach_kernels_by_value, what_never_changes_runs_once,
+              assignments_see_the_old_state,
+              graph_error_comes_out_of_plan_create,
+              dead_memory_is_used_again)
