@@ -1,0 +1,151 @@
+// quern list: the tables of the library.
+#include <stdio.h>
+#include <string.h>
+
+#include "command.h"
+
+enum { COLUMNS = 4 };
+
+// A table: its columns, and the cells of row `index`; false past the last row.
+struct table {
+    const char *name;
+    const char *keys[COLUMNS];
+    bool (*row)(int index, const char *cells[COLUMNS]);
+};
+
+static bool op_row(int index, const char *cells[COLUMNS])
+{
+    qn_op_info info;
+    if (!qn_op_describe(index, &info))
+        return false;
+    cells[0] = info.name;
+    cells[1] = info.formula;
+    cells[2] = info.kind;
+    cells[3] = info.has_gradient ? "yes" : "no";
+    return true;
+}
+
+static bool dataset_row(int index, const char *cells[COLUMNS])
+{
+    const struct qn_dataset_row *row = qn_dataset_row_at(index);
+    if (!row)
+        return false;
+    cells[0] = row->name;
+    cells[1] = row->source;
+    cells[2] = row->files;
+    return true;
+}
+
+static const struct table tables[] = {
+    {"ops", {"name", "formula", "kind", "gradient"}, op_row},
+    {"datasets", {"name", "source", "files"}, dataset_row},
+};
+
+enum { TABLE_COUNT = sizeof tables / sizeof *tables };
+
+static int column_count(const struct table *table)
+{
+    int count = 0;
+    while (count < COLUMNS && table->keys[count])
+        count++;
+    return count;
+}
+
+// The width of column 0 over all rows.
+static int name_width(const struct table *table)
+{
+    const char *cells[COLUMNS] = {0};
+    int width = 0;
+    for (int i = 0; table->row(i, cells); i++)
+        if ((int)strlen(cells[0]) > width)
+            width = (int)strlen(cells[0]);
+    return width;
+}
+
+static void print_table(const struct table *table)
+{
+    const char *cells[COLUMNS] = {0};
+    int width = name_width(table), columns = column_count(table);
+    printf("%s\n", table->name);
+    for (int i = 0; table->row(i, cells); i++) {
+        printf("  %-*s", width, cells[0]);
+        for (int c = 1; c < columns; c++)
+            if (cells[c] && *cells[c])
+                printf("  %s", cells[c]);
+        putchar('\n');
+    }
+}
+
+static json_t *table_json(const struct table *table)
+{
+    const char *cells[COLUMNS] = {0};
+    json_t *rows = json_array();
+    for (int i = 0; table->row(i, cells); i++) {
+        json_t *row = json_object();
+        for (int c = 0; c < column_count(table); c++)
+            json_object_set_new(row, table->keys[c],
+                                cells[c] ? json_string(cells[c])
+                                         : json_null());
+        json_array_append_new(rows, row);
+    }
+    return rows;
+}
+
+static int unknown_table(const struct command *command, const char *name)
+{
+    char all[256] = "";
+    for (int i = 0; i < TABLE_COUNT; i++) {
+        size_t used = strlen(all);
+        snprintf(all + used, sizeof all - used, "%s%s", i ? ", " : "",
+                 tables[i].name);
+    }
+    return usage_error(command, "unknown table %s; there are %s", name, all);
+}
+
+// The tables that are asked for: the one named `name`, or all.
+static bool is_wanted(const struct table *table, const char *name)
+{
+    return !name || strcmp(table->name, name) == 0;
+}
+
+static int print_wanted(const char *name, bool json)
+{
+    json_t *object = json_object();
+    for (int i = 0, shown = 0; i < TABLE_COUNT; i++) {
+        if (!is_wanted(&tables[i], name))
+            continue;
+        if (json)
+            json_object_set_new(object, tables[i].name,
+                                table_json(&tables[i]));
+        else if (shown++)
+            putchar('\n');
+        if (!json)
+            print_table(&tables[i]);
+    }
+    if (json)
+        return print_json(object);
+    json_decref(object);
+    return EXIT_DONE;
+}
+
+int run_list(const struct command *command, int argc, const char **argv)
+{
+    bool json = false, known = false;
+    struct flag flags[] = {FLAG_JSON(json)};
+    struct words words;
+    int status;
+    if (!parse_flags(command, argc, argv, flags, FLAG_COUNT_OF(flags), &words,
+                     &status))
+        return status;
+    const char *name = words.count ? words.text[0] : NULL;
+    for (int i = 0; i < TABLE_COUNT; i++)
+        known |= is_wanted(&tables[i], name);
+    if (!known)
+        status = unknown_table(command, name);
+    else if (words.count > 1)
+        status = usage_error(command, "takes one table at most");
+    else
+        status = print_wanted(name, json);
+    free_words(&words);
+    return status;
+}

@@ -1,0 +1,83 @@
+// The command: its subcommands and the way to their help.
+#include <locale.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "command.h"
+
+static const struct command commands[] = {
+    {"devices", "", "Lists what OpenCL offers and tells which device is used.",
+     NULL, run_devices},
+    {"list", "[TABLE]", "Lists what a model, a run or a flag may name.",
+     NULL, run_list},
+};
+
+enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
+
+static void print_help(FILE *file)
+{
+    fprintf(file, "Quern trains neural networks through OpenCL.\n\n"
+                  "usage: quern COMMAND [ARGUMENT]... [OPTION]...\n\n");
+    for (int i = 0; i < COMMAND_COUNT; i++)
+        fprintf(file, "  %-10s%s\n", commands[i].name, commands[i].summary);
+    fprintf(file,
+            "\n"
+            "  quern COMMAND --help tells more, quern --version the version.\n"
+            "\n"
+            "exit status: 0 done, 1 failed, 2 wrong usage, 3 no device\n");
+}
+
+static const struct command *find_command(const char *name)
+{
+    for (int i = 0; i < COMMAND_COUNT; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+static int unknown_command(const char *name)
+{
+    const char *names[COMMAND_COUNT];
+    for (int i = 0; i < COMMAND_COUNT; i++)
+        names[i] = commands[i].name;
+    const char *nearest = qn_text_nearest(name, names, COMMAND_COUNT);
+    return usage_error(NULL, "unknown %s %s%s%s%s",
+                       *name == '-' ? "option" : "command", name,
+                       nearest ? "; did you mean " : "",
+                       nearest ? nearest : "", nearest ? "?" : "");
+}
+
+static bool is_one_of(const char *word, const char *a, const char *b)
+{
+    return strcmp(word, a) == 0 || strcmp(word, b) == 0;
+}
+
+int main(int argc, char **argv)
+{
+    setlocale(LC_CTYPE, ""); // the terminal's characters; numbers stay C's
+    pin_workers();
+    if (argc < 2) {
+        print_help(stderr);
+        return EXIT_USAGE;
+    }
+    const char *word = argv[1];
+    if (is_one_of(word, "--version", "-V")) {
+        printf("quern %d.%d.%d\n", QN_VERSION_MAJOR, QN_VERSION_MINOR,
+               QN_VERSION_PATCH);
+        return EXIT_DONE;
+    }
+    if (is_one_of(word, "--help", "-h") ||
+        (strcmp(word, "help") == 0 && argc == 2)) {
+        print_help(stdout);
+        return EXIT_DONE;
+    }
+    // "quern help train" is "quern train --help".
+    bool asks_help = strcmp(word, "help") == 0;
+    const char *help_argv[] = {"quern", "--help", NULL};
+    const struct command *command = find_command(asks_help ? argv[2] : word);
+    if (!command)
+        return unknown_command(asks_help ? argv[2] : word);
+    if (asks_help)
+        return command->run(command, 2, help_argv);
+    return command->run(command, argc - 1, (const char **)argv + 1);
+}
