@@ -114,7 +114,7 @@ install_packages() {
     apt-get)
         as_root apt-get update -qq
         as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y \
-            --no-install-recommends "$@"
+            -o Dpkg::Use-Pty=0 --no-install-recommends "$@"
         ;;
     dnf) as_root dnf install -y "$@" ;;
     pacman) as_root pacman -Sy --needed --noconfirm "$@" ;;
@@ -131,7 +131,7 @@ find_meson() {
     meson=build/.meson/bin/meson
     [ ! -x "$meson" ] || return 0
     say "meson is older than 1.0: installing a newer one into build/.meson"
-    [ "$manager" != apt-get ] || install_packages python3-venv >&2
+    [ "$manager" != apt-get ] || install_packages python3-venv >/dev/null
     python3 -m venv build/.meson || die "could not make build/.meson"
     build/.meson/bin/pip install -q 'meson>=1.0' || die "no newer meson"
 }
@@ -155,8 +155,10 @@ install_needs() {
         [ "$manager" != none ] ||
             die "no apt, dnf, pacman or brew; please install:$missing"
         say "Installing with ${manager%-get}:$missing"
+        mkdir -p build
         # shellcheck disable=SC2086 # a list of words
-        install_packages $missing >&2 || die "could not install:$missing"
+        install_packages $missing >build/install.log 2>&1 ||
+            fail_with build/install.log "could not install:$missing"
         find_missing "$@"
         [ -z "$missing" ] || die "installed, but not found:$missing"
     fi

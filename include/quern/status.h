@@ -53,6 +53,10 @@ typedef struct qn_error {
     char text[2000]; // one or several lines without a final newline
 } qn_error;
 
+// The nearest of `count` names, for "did you mean"; NULL if none is near.
+QN_API const char *qn_text_nearest(const char *name, const char *const *names,
+                                   int count);
+
 typedef enum qn_log_level {
     QN_LOG_ERROR,
     QN_LOG_WARNING,

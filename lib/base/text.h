@@ -20,10 +20,7 @@ void qn_text_add(struct qn_text *text, const char *format, ...)
 void qn_text_append(struct qn_text *text, const char *data, size_t length);
 void qn_text_finish(struct qn_text *text);
 
-// Edit distance (Levenshtein), for "did you mean".
+// Edit distance (Levenshtein). The search for the nearest name is public.
 int qn_text_distance(const char *a, const char *b);
-// The nearest of `count` names, or NULL if none is near.
-const char *qn_text_nearest(const char *name, const char *const *names,
-                            int count);
 
 #endif
