@@ -68,6 +68,13 @@ static qn_status run_steps(struct qn_plan *plan, bool once)
     return QN_OK;
 }
 
+// Our own faults are looked for in debug builds only.
+#ifdef NDEBUG
+#define VERIFY(check) ((void)0)
+#else
+#define VERIFY(check) QN_TRY(check)
+#endif
+
 static qn_status compile(struct qn_plan *plan,
                          const struct qn_plan_params *params)
 {
@@ -75,8 +82,10 @@ static qn_status compile(struct qn_plan *plan,
     QN_TRY(index_nodes(plan));
     QN_TRY(qn_plan_gather(plan, params->outputs, params->output_count));
     QN_TRY(fuse_and_order(plan));
+    VERIFY(qn_plan_verify_order(plan));
     plan->stats.launches_unfused = count_unfused(plan);
     QN_TRY(qn_plan_place(plan));
+    VERIFY(qn_plan_verify_memory(plan));
     QN_TRY(qn_plan_bind(plan));
     return run_steps(plan, true);
 }

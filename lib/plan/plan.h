@@ -167,6 +167,10 @@ qn_status qn_plan_fuse(struct qn_plan *plan);
 qn_status qn_plan_order(struct qn_plan *plan, bool *has_cycle);
 qn_status qn_plan_place(struct qn_plan *plan);
 qn_status qn_plan_bind(struct qn_plan *plan);
+// Each step comes after what it reads.
+qn_status qn_plan_verify_order(struct qn_plan *plan);
+// No two tensors that are alive together share memory.
+qn_status qn_plan_verify_memory(struct qn_plan *plan);
 
 // The memory of one variable of a store. Owned by the store.
 struct qn_buffer *qn_store_variable_buffer(qn_store *store, const char *group,
