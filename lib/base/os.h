@@ -39,6 +39,15 @@ bool qn_os_is_file(const char *path);
 // True if the folder belongs to this user and no one else may write to it.
 bool qn_os_folder_is_safe(const char *path);
 qn_status qn_os_remove_file(const char *path);
+// True for a symbolic link, wherever it points.
+bool qn_os_is_link(const char *path);
+// Calls `visit` with each name in the folder but "." and "..", in no order.
+qn_status qn_os_list_folder(const char *path,
+                            void (*visit)(void *user, const char *name),
+                            void *user, qn_error *error);
+// Bytes of a file and the time of its last change in seconds. False if it
+// cannot be asked.
+bool qn_os_file_info(const char *path, uint64_t *size, double *changed);
 // Cuts or extends nothing but the end: for metrics.jsonl on resume.
 qn_status qn_os_truncate_file(const char *path, uint64_t size,
                               qn_error *error);
@@ -46,6 +55,8 @@ qn_status qn_os_truncate_file(const char *path, uint64_t size,
 // An environment variable, or NULL where it is unset, empty, or the process
 // runs with raised rights.
 const char *qn_os_env(const char *name);
+// True if a shared library of that name or path is loaded in this process.
+bool qn_os_is_library_loaded(const char *name);
 // The user's cache folder for quern, e.g. ~/.cache/quern. False if none.
 bool qn_os_cache_folder(char *path, size_t size);
 // The user's data folder for quern, e.g. ~/.local/share/quern. False if none.

@@ -10,6 +10,8 @@
 
 #include "base/os.h"
 
+#include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -283,6 +285,37 @@ bool qn_os_is_file(const char *path)
     return stat(path, &info) == 0 && S_ISREG(info.st_mode);
 }
 
+bool qn_os_is_link(const char *path)
+{
+    struct stat info;
+    return lstat(path, &info) == 0 && S_ISLNK(info.st_mode);
+}
+
+bool qn_os_file_info(const char *path, uint64_t *size, double *changed)
+{
+    struct stat info;
+    if (stat(path, &info) != 0)
+        return false;
+    *size = (uint64_t)info.st_size;
+    *changed = (double)info.st_mtime;
+    return true;
+}
+
+qn_status qn_os_list_folder(const char *path,
+                            void (*visit)(void *user, const char *name),
+                            void *user, qn_error *error)
+{
+    DIR *folder = opendir(path);
+    if (!folder)
+        return fail_io(error, "open the folder", path);
+    for (struct dirent *entry; (entry = readdir(folder));)
+        if (strcmp(entry->d_name, ".") != 0 &&
+            strcmp(entry->d_name, "..") != 0)
+            visit(user, entry->d_name);
+    closedir(folder);
+    return QN_OK;
+}
+
 // The folder itself, not what a link in its place points to.
 bool qn_os_folder_is_safe(const char *path)
 {
@@ -307,6 +340,19 @@ const char *qn_os_env(const char *name)
     const char *value = getenv(name);
 #endif
     return value && *value && !has_raised_rights() ? value : NULL;
+}
+
+bool qn_os_is_library_loaded(const char *name)
+{
+#if defined(RTLD_NOLOAD)
+    void *library = dlopen(name, RTLD_LAZY | RTLD_NOLOAD);
+    if (library)
+        dlclose(library);
+    return library != NULL;
+#else
+    (void)name;
+    return true; // cannot be asked here
+#endif
 }
 
 bool qn_os_cache_folder(char *path, size_t size)

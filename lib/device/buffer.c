@@ -1,9 +1,9 @@
 // Device memory: allocation against the device's limits, parts, copies to and
 // from the host. Knows nothing of tensors.
-#include "device/state.h"
-
 #include <stdlib.h>
 #include <string.h>
+
+#include "device/state.h"
 
 struct qn_buffer {
     qn_device *device;
@@ -53,6 +53,18 @@ static qn_status check_room(const qn_device *device, size_t size,
     return QN_OK;
 }
 
+// The pattern's width must divide the size; drivers fill faster with a wide
+// one.
+static cl_int fill_zero(const qn_device *device, cl_mem memory, size_t size)
+{
+    const unsigned char zeros[16] = {0};
+    size_t width = sizeof zeros;
+    while (size % width)
+        width /= 2;
+    return clEnqueueFillBuffer(device->queue, memory, zeros, width, 0, size, 0,
+                               NULL, NULL);
+}
+
 qn_status qn_buffer_create(qn_device *device, size_t size, const char *name,
                            struct qn_buffer **out, qn_error *error)
 {
@@ -72,9 +84,7 @@ qn_status qn_buffer_create(qn_device *device, size_t size, const char *name,
     buffer->handle = clCreateBuffer(device->context, flags, size ? size : 1,
                                     NULL, &code);
     if (code == CL_SUCCESS && size) {
-        unsigned char zero = 0;
-        code = clEnqueueFillBuffer(device->queue, buffer->handle, &zero, 1, 0,
-                                   size, 0, NULL, NULL);
+        code = fill_zero(device, buffer->handle, size);
     }
     if (code != CL_SUCCESS) {
         if (buffer->handle)
@@ -95,6 +105,10 @@ qn_status qn_buffer_part(struct qn_buffer *parent, size_t offset, size_t size,
     QN_REQUIRE(error, size > 0);
     QN_REQUIRE(error, offset <= parent->size);
     QN_REQUIRE(error, size <= parent->size - offset);
+    if (offset % (size_t)parent->device->limits.base_align)
+        return qn_fail(error, QN_BAD_ARGUMENT,
+                       "a part at byte %zu: offsets are multiples of %lld",
+                       offset, (long long)parent->device->limits.base_align);
     struct qn_buffer *part = calloc(1, sizeof *part);
     if (!part)
         return qn_fail_memory(error, sizeof *part);
@@ -136,37 +150,73 @@ static qn_status check_range(const struct qn_buffer *buffer, size_t offset,
     return qn_device_check(buffer->device, error);
 }
 
+// Where host and device share memory, mapping gives the memory itself; the
+// driver copies nothing of its own. Waits for what is enqueued before.
+static qn_status map(struct qn_buffer *buffer, cl_map_flags flags,
+                     size_t offset, size_t size, void **data, qn_error *error)
+{
+    cl_int code;
+    *data = clEnqueueMapBuffer(buffer->device->queue, buffer->handle, CL_TRUE,
+                               flags, offset, size, 0, NULL, NULL, &code);
+    if (code != CL_SUCCESS)
+        return qn_device_lose(buffer->device, code, "clEnqueueMapBuffer", NULL,
+                              error);
+    return QN_OK;
+}
+
+static qn_status unmap(struct qn_buffer *buffer, void *data, qn_error *error)
+{
+    CL_RUN(buffer->device, NULL, error,
+           clEnqueueUnmapMemObject(buffer->device->queue, buffer->handle, data,
+                                   0, NULL, NULL));
+    return QN_OK;
+}
+
 qn_status qn_buffer_write(struct qn_buffer *buffer, size_t offset,
                           const void *data, size_t size, qn_error *error)
 {
+    qn_device *device = buffer->device;
     QN_TRY(check_range(buffer, offset, size, error));
-    if (size)
-        CL_RUN(buffer->device, error,
-               clEnqueueWriteBuffer(buffer->device->queue, buffer->handle,
-                                    CL_TRUE, offset, size, data, 0, NULL,
-                                    NULL));
+    if (size == 0)
+        return QN_OK;
+    if (device->info.unified_memory) {
+        void *memory;
+        QN_TRY(map(buffer, CL_MAP_WRITE_INVALIDATE_REGION, offset, size,
+                   &memory, error));
+        memcpy(memory, data, size);
+        return unmap(buffer, memory, error);
+    }
+    CL_RUN(device, NULL, error,
+           clEnqueueWriteBuffer(device->queue, buffer->handle, CL_TRUE, offset,
+                                size, data, 0, NULL, NULL));
     return QN_OK;
 }
 
 qn_status qn_buffer_read(struct qn_buffer *buffer, size_t offset, void *data,
                          size_t size, qn_error *error)
 {
+    qn_device *device = buffer->device;
     QN_TRY(check_range(buffer, offset, size, error));
-    if (size)
-        CL_RUN(buffer->device, error,
-               clEnqueueReadBuffer(buffer->device->queue, buffer->handle,
-                                   CL_TRUE, offset, size, data, 0, NULL,
-                                   NULL));
+    if (size == 0)
+        return QN_OK;
+    if (device->info.unified_memory) {
+        void *memory;
+        QN_TRY(map(buffer, CL_MAP_READ, offset, size, &memory, error));
+        memcpy(data, memory, size);
+        return unmap(buffer, memory, error);
+    }
+    CL_RUN(device, NULL, error,
+           clEnqueueReadBuffer(device->queue, buffer->handle, CL_TRUE, offset,
+                               size, data, 0, NULL, NULL));
     return QN_OK;
 }
 
 qn_status qn_buffer_zero(struct qn_buffer *buffer, qn_error *error)
 {
-    QN_TRY(qn_device_check(buffer->device, error));
-    unsigned char zero = 0;
+    qn_device *device = buffer->device;
+    QN_TRY(qn_device_check(device, error));
     if (buffer->size)
-        CL_RUN(buffer->device, error,
-               clEnqueueFillBuffer(buffer->device->queue, buffer->handle,
-                                   &zero, 1, 0, buffer->size, 0, NULL, NULL));
+        CL_RUN(device, NULL, error,
+               fill_zero(device, buffer->handle, buffer->size));
     return QN_OK;
 }

@@ -24,12 +24,13 @@ qn_status qn_cl_fail(qn_error *error, cl_int code, const char *call);
             return qn_cl_fail(error, cl_code, #call);   \
     } while (0)
 
-// The same for what runs on the queue: a failure makes the device lost.
-#define CL_RUN(device, error, call)                             \
-    do {                                                        \
-        cl_int cl_code = (call);                                \
-        if (cl_code != CL_SUCCESS)                              \
-            return qn_device_lose(device, cl_code, #call, error); \
+// The same for what runs on the queue: a failure makes the device lost. `what`
+// names the kernel or is NULL.
+#define CL_RUN(device, what, error, call)                             \
+    do {                                                              \
+        cl_int cl_code = (call);                                      \
+        if (cl_code != CL_SUCCESS)                                    \
+            return qn_device_lose(device, cl_code, #call, what, error); \
     } while (0)
 
 #endif

@@ -1,13 +1,81 @@
-// Opens and closes devices: context, queue, limits, fingerprint. Reads the
-// environment, once, when a device is opened.
-#include "device/state.h"
-
+// Opens and closes devices: parameters, context, queue, limits, fingerprint.
+// Reads the environment, once, when a device is opened.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/hash.h"
 #include "base/os.h"
+#include "device/state.h"
+
+// ---- parameters ----
+
+static const char *param_or_env(const char *param, const char *name)
+{
+    return param ? param : qn_os_env(name);
+}
+
+static qn_status copy_text(const char *text, char **out, qn_error *error)
+{
+    if (!text)
+        return QN_OK;
+    size_t size = strlen(text) + 1;
+    *out = malloc(size);
+    if (!*out)
+        return qn_fail_memory(error, size);
+    memcpy(*out, text, size);
+    return QN_OK;
+}
+
+static qn_status set_variant(qn_device *device, const char *variant,
+                             qn_error *error)
+{
+    if (!variant)
+        return QN_OK;
+    if (strcmp(variant, "cpu") == 0)
+        device->limits.variant = QN_VARIANT_CPU;
+    else if (strcmp(variant, "gpu") == 0)
+        device->limits.variant = QN_VARIANT_GPU;
+    else
+        return qn_fail(error, QN_BAD_ARGUMENT,
+                       "the variant (QUERN_VARIANT) is cpu or gpu, not \"%s\"",
+                       variant);
+    return QN_OK;
+}
+
+static qn_status set_cl_path(qn_device *device, const char *path,
+                             qn_error *error)
+{
+    if (path && !qn_os_is_folder(path))
+        return qn_fail(error, QN_IO,
+                       "the kernel folder (QUERN_CL_PATH) %s does not exist",
+                       path);
+    return copy_text(path, &device->cl_path, error);
+}
+
+// A folder asked for by parameter is always used; else the cache is off by
+// QUERN_CACHE=0 and where it gains nothing.
+static qn_status set_cache(qn_device *device,
+                           const struct qn_device_params *params,
+                           qn_error *error)
+{
+    const char *folder = params->cache_dir;
+    const char *wanted = qn_os_env("QUERN_CACHE");
+    char user_folder[4096];
+    if (params->no_cache)
+        return QN_OK;
+    if (!folder) {
+        if ((wanted && strcmp(wanted, "0") == 0) ||
+            !qn_cache_is_useful(&device->info))
+            return QN_OK;
+        folder = qn_os_env("QUERN_CACHE_DIR");
+    }
+    if (!folder && qn_os_cache_folder(user_folder, sizeof user_folder))
+        folder = user_folder;
+    return folder ? qn_cache_open(device, folder, error) : QN_OK;
+}
+
+// ---- limits ----
 
 static void fill_limits(qn_device *device)
 {
@@ -51,33 +119,25 @@ static void fill_fingerprint(qn_device *device)
     qn_sha256_hex(digest, device->fingerprint);
 }
 
-static qn_status open_queue(qn_device *device, cl_device_id id,
-                            qn_error *error)
-{
-    cl_int code;
-    device->id = id;
-    device->context = clCreateContext(NULL, 1, &id, NULL, NULL, &code);
-    if (code != CL_SUCCESS)
-        return qn_cl_fail(error, code, "clCreateContext");
-    device->queue = clCreateCommandQueue(device->context, id, 0, &code);
-    if (code != CL_SUCCESS)
-        return qn_cl_fail(error, code, "clCreateCommandQueue");
-    return QN_OK;
-}
+// ---- opening ----
 
 static qn_status choose(qn_device *device, const char *choice,
-                        cl_device_id *id, qn_error *error)
+                        qn_error *error)
 {
     cl_device_id *ids;
+    const char *origin = NULL;
+    if (!choice && (choice = qn_os_env("QUERN_DEVICE")))
+        origin = "QUERN_DEVICE";
     qn_device_list *list = qn_list_make(&device->log, &ids, error);
     if (!list)
         return QN_NO_MEMORY;
-    int index = qn_devices_choose(list, choice);
+    int index = qn_devices_choose(list, choice ? choice : "best", origin);
     qn_status status = QN_OK;
     if (index < 0) {
+        qn_drivers_check(&device->log);
         status = qn_fail(error, QN_NO_DEVICE, "%s", list->reason);
     } else {
-        *id = ids[index];
+        device->id = ids[index];
         device->info = list->devices[index];
         snprintf(device->reason, sizeof device->reason, "%s", list->reason);
     }
@@ -86,31 +146,103 @@ static qn_status choose(qn_device *device, const char *choice,
     return status;
 }
 
+static qn_status make_queue(qn_device *device, bool profile, qn_error *error)
+{
+    cl_int code;
+    cl_command_queue_properties properties =
+        profile ? CL_QUEUE_PROFILING_ENABLE : 0;
+    device->context = clCreateContext(NULL, 1, &device->id, NULL, NULL, &code);
+    if (code != CL_SUCCESS)
+        return qn_cl_fail(error, code, "clCreateContext");
+    device->queue = clCreateCommandQueue(device->context, device->id,
+                                         properties, &code);
+    if (code != CL_SUCCESS)
+        return qn_cl_fail(error, code, "clCreateCommandQueue");
+    return QN_OK;
+}
+
+// The application's queue must be one that our launches can rely on.
+static qn_status adopt_queue(qn_device *device, cl_context context,
+                             cl_command_queue queue, bool profile,
+                             qn_error *error)
+{
+    cl_context owner = NULL;
+    cl_command_queue_properties properties = 0;
+    CL_TRY(error, clGetCommandQueueInfo(queue, CL_QUEUE_CONTEXT, sizeof owner,
+                                        &owner, NULL));
+    CL_TRY(error, clGetCommandQueueInfo(queue, CL_QUEUE_DEVICE,
+                                        sizeof device->id, &device->id, NULL));
+    CL_TRY(error, clGetCommandQueueInfo(queue, CL_QUEUE_PROPERTIES,
+                                        sizeof properties, &properties, NULL));
+    QN_REQUIRE(error, owner == context);
+    if (properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE)
+        return qn_fail(error, QN_UNSUPPORTED,
+                       "the application's queue is out of order; hand in one "
+                       "without CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE");
+    if (profile && !(properties & CL_QUEUE_PROFILING_ENABLE))
+        return qn_fail(error, QN_UNSUPPORTED,
+                       "a profile needs a queue made with "
+                       "CL_QUEUE_PROFILING_ENABLE");
+    CL_TRY(error, clRetainContext(context));
+    device->context = context;
+    CL_TRY(error, clRetainCommandQueue(queue));
+    device->queue = queue;
+    qn_list_describe(device->id, &device->info);
+    snprintf(device->reason, sizeof device->reason,
+             "the application handed in its queue");
+    return QN_OK;
+}
+
+// What follows once context and queue are there.
+static qn_status set_up(qn_device *device,
+                        const struct qn_device_params *params,
+                        qn_error *error)
+{
+    QN_TRY(copy_text(qn_os_env("QUERN_KERNEL"), &device->forced, error));
+    fill_limits(device);
+    QN_TRY(set_variant(device, param_or_env(params->variant, "QUERN_VARIANT"),
+                       error));
+    QN_TRY(set_cl_path(device, param_or_env(params->cl_path, "QUERN_CL_PATH"),
+                       error));
+    QN_TRY(set_cache(device, params, error));
+    fill_fingerprint(device);
+    return params->profile ? qn_profile_create(&device->profile, error)
+                           : QN_OK;
+}
+
+static const struct qn_device_params defaults;
+
 qn_device *qn_device_open(const struct qn_device_params *params,
                           qn_error *error)
 {
-    static const struct qn_device_params defaults;
-    if (!params)
-        params = &defaults;
-    cl_device_id id = NULL;
+    params = params ? params : &defaults;
     qn_device *device = calloc(1, sizeof *device);
     if (!device) {
         qn_fail_memory(error, sizeof *device);
         return NULL;
     }
     device->log = params->log;
-    if (choose(device, params->choice, &id, error) != QN_OK ||
-        open_queue(device, id, error) != QN_OK) {
+    if (choose(device, params->choice, error) != QN_OK ||
+        make_queue(device, params->profile, error) != QN_OK ||
+        set_up(device, params, error) != QN_OK)
         qn_device_close(&device);
+    return device;
+}
+
+qn_device *qn_device_open_on(cl_context context, cl_command_queue queue,
+                             const struct qn_device_params *params,
+                             qn_error *error)
+{
+    params = params ? params : &defaults;
+    qn_device *device = calloc(1, sizeof *device);
+    if (!device) {
+        qn_fail_memory(error, sizeof *device);
         return NULL;
     }
-    fill_limits(device);
-    const char *variant = params->variant ? params->variant
-                                          : qn_os_env("QUERN_VARIANT");
-    if (variant)
-        device->limits.variant = strcmp(variant, "gpu") ? QN_VARIANT_CPU
-                                                        : QN_VARIANT_GPU;
-    fill_fingerprint(device);
+    device->log = params->log;
+    if (adopt_queue(device, context, queue, params->profile, error) != QN_OK ||
+        set_up(device, params, error) != QN_OK)
+        qn_device_close(&device);
     return device;
 }
 
@@ -119,8 +251,11 @@ void qn_device_close(qn_device **device)
     if (!device || !*device)
         return;
     qn_device *gone = *device;
-    if (gone->queue && gone->lost.status == QN_OK)
+    if (gone->queue && gone->lost.status == QN_OK) {
         clFinish(gone->queue);
+        qn_device_flush_cache(gone);
+    }
+    qn_profile_destroy(&gone->profile);
     qn_programs_release(gone);
     if (gone->queue)
         clReleaseCommandQueue(gone->queue);
@@ -133,14 +268,18 @@ void qn_device_close(qn_device **device)
     *device = NULL;
 }
 
+// ---- failures at run time ----
+
 qn_status qn_device_lose(qn_device *device, cl_int code, const char *call,
-                         qn_error *error)
+                         const char *what, qn_error *error)
 {
     if (device->lost.status == QN_OK) {
         qn_error reason = {0};
         qn_cl_fail(&reason, code, call);
-        qn_fail(&device->lost, QN_DEVICE, "%s is lost: %s",
-                device->info.name, reason.text);
+        qn_fail(&device->lost, QN_DEVICE, "%s is lost: %s%s%s",
+                device->info.name, reason.text, what ? " in " : "",
+                what ? what : "");
+        qn_log_write(&device->log, QN_LOG_ERROR, "%s", device->lost.text);
     }
     return qn_device_check(device, error);
 }
@@ -155,9 +294,11 @@ qn_status qn_device_check(const qn_device *device, qn_error *error)
 qn_status qn_device_finish(qn_device *device, qn_error *error)
 {
     QN_TRY(qn_device_check(device, error));
-    CL_RUN(device, error, clFinish(device->queue));
+    CL_RUN(device, NULL, error, clFinish(device->queue));
     return QN_OK;
 }
+
+// ---- asking ----
 
 const struct qn_limits *qn_device_limits(const qn_device *device)
 {

@@ -1,11 +1,10 @@
 // Commands: a launch description bound to its buffers as a kernel object with
 // all its arguments set. One loop sets them, whatever the kernel.
-#include "device/state.h"
-
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+
+#include "device/state.h"
 
 // An argument that is set anew for each run.
 struct live_arg {
@@ -18,14 +17,19 @@ struct qn_command {
     qn_device *device;
     struct qn_program *program;
     cl_kernel kernel;
+    struct qn_external *external; // instead of program and kernel
     cl_uint dims;
     size_t global[3];
     size_t local[3];
     bool has_local;
+    bool is_empty; // no work-items: nothing to enqueue
     bool is_double;
     int live_count;
     struct live_arg *lives;
-    char name[96]; // "matmul:matmul_nt"
+    int row; // of the profile
+    double flops;
+    double bytes;
+    char name[128]; // "matmul:matmul_nt"
 };
 
 // Bytes of an argument as the kernel takes it. `size` 0: a null pointer.
@@ -163,6 +167,7 @@ static qn_status set_grid(struct qn_command *command,
     for (int i = 0; i < launch->dims; i++) {
         command->global[i] = launch->global[i];
         command->local[i] = launch->local[i];
+        command->is_empty |= launch->global[i] == 0;
         if (!command->has_local)
             continue;
         if (launch->local[i] == 0 || launch->global[i] % launch->local[i])
@@ -183,6 +188,61 @@ static qn_status set_grid(struct qn_command *command,
     return QN_OK;
 }
 
+// A program from the disk cache that lacks the kernel is built anew.
+static qn_status make_kernel(struct qn_command *command,
+                             const struct qn_launch *launch, qn_error *error)
+{
+    qn_device *device = command->device;
+    cl_int code;
+    QN_TRY(qn_program_get(device, launch, &command->program, error));
+    struct qn_program *program = command->program;
+    command->kernel = clCreateKernel(program->handle, launch->kernel, &code);
+    if (code != CL_SUCCESS && program->is_cached) {
+        QN_TRY(qn_program_rebuild(device, launch, program, error));
+        command->kernel = clCreateKernel(program->handle, launch->kernel,
+                                         &code);
+    }
+    if (code != CL_SUCCESS)
+        return qn_fail(error, QN_BUILD, "%s: clCreateKernel: %s (%d)",
+                       command->name, qn_cl_name(code), (int)code);
+    return QN_OK;
+}
+
+// An external launch takes its buffers first.
+static qn_status make_external(struct qn_command *command,
+                               const struct qn_launch *launch,
+                               const struct qn_binding *bindings,
+                               int binding_count, qn_error *error)
+{
+    cl_mem buffers[3] = {NULL};
+    for (int i = 0; i < 3 && i < launch->arg_count; i++) {
+        const struct qn_binding *binding = find_binding(
+            bindings, binding_count, launch->args[i].operand);
+        if (!binding || !binding->buffer)
+            return qn_fail(error, QN_BAD_ARGUMENT,
+                           "%s: argument %d is bound to nothing",
+                           command->name, i);
+        buffers[i] = qn_buffer_handle(binding->buffer);
+    }
+    return qn_external_create(command->device, launch, buffers,
+                              &command->external, error);
+}
+
+static qn_status set_up(struct qn_command *command,
+                        const struct qn_launch *launch,
+                        const struct qn_binding *bindings, int binding_count,
+                        int hooks, qn_error *error)
+{
+    if (launch->is_external)
+        return make_external(command, launch, bindings, binding_count, error);
+    command->lives = calloc(QN_MAX_ARGS, sizeof *command->lives);
+    if (!command->lives)
+        return qn_fail_memory(error, QN_MAX_ARGS * sizeof *command->lives);
+    QN_TRY(make_kernel(command, launch, error));
+    QN_TRY(set_grid(command, launch, error));
+    return set_args(command, launch, bindings, binding_count, hooks, error);
+}
+
 qn_status qn_command_create(qn_device *device, const struct qn_launch *launch,
                             const struct qn_binding *bindings,
                             int binding_count, int hooks,
@@ -195,26 +255,15 @@ qn_status qn_command_create(qn_device *device, const struct qn_launch *launch,
         return qn_fail_memory(error, sizeof *command);
     command->device = device;
     command->is_double = launch->real == QN_FLOAT64;
-    command->lives = calloc(QN_MAX_ARGS, sizeof *command->lives);
+    command->flops = launch->flops;
+    command->bytes = launch->bytes;
     snprintf(command->name, sizeof command->name, "%s:%s",
              launch->file ? launch->file : "generated", launch->kernel);
-    qn_status status = command->lives
-                           ? qn_program_get(device, launch, &command->program,
-                                            error)
-                           : qn_fail_memory(error, sizeof *command->lives);
-    if (status == QN_OK) {
-        cl_int code;
-        command->kernel = clCreateKernel(command->program->handle,
-                                         launch->kernel, &code);
-        if (code != CL_SUCCESS)
-            status = qn_fail(error, QN_BUILD, "%s: clCreateKernel: %s (%d)",
-                             command->name, qn_cl_name(code), (int)code);
-    }
-    if (status == QN_OK)
-        status = set_grid(command, launch, error);
-    if (status == QN_OK)
-        status = set_args(command, launch, bindings, binding_count, hooks,
-                          error);
+    command->row = device->profile ? qn_profile_row_of(device->profile,
+                                                       command->name)
+                                   : -1;
+    qn_status status = set_up(command, launch, bindings, binding_count, hooks,
+                              error);
     if (status != QN_OK)
         qn_command_destroy(&command);
     *out = command;
@@ -227,9 +276,44 @@ void qn_command_destroy(struct qn_command **command)
         return;
     if ((*command)->kernel)
         clReleaseKernel((*command)->kernel);
+    qn_external_destroy(&(*command)->external);
     free((*command)->lives);
     free(*command);
     *command = NULL;
+}
+
+static qn_status enqueue(struct qn_command *command, cl_event *event,
+                         qn_error *error)
+{
+    CL_RUN(command->device, command->name, error,
+           clEnqueueNDRangeKernel(command->device->queue, command->kernel,
+                                  command->dims, NULL, command->global,
+                                  command->has_local ? command->local : NULL,
+                                  0, NULL, event));
+    command->program->has_run = true;
+    return QN_OK;
+}
+
+static qn_status mark(qn_device *device, cl_event *event, qn_error *error)
+{
+    CL_RUN(device, NULL, error,
+           clEnqueueMarkerWithWaitList(device->queue, 0, NULL, event));
+    return QN_OK;
+}
+
+// CLBlast may launch several kernels and gives the event of the last: to time
+// all of them, they are put between two markers.
+static qn_status run_external(struct qn_command *command, qn_error *error)
+{
+    qn_device *device = command->device;
+    cl_event *first = NULL, *last = NULL;
+    if (device->profile)
+        last = qn_profile_event(device->profile, command->row, command->flops,
+                                command->bytes, &first);
+    if (last)
+        QN_TRY(mark(device, first, error));
+    QN_TRY(qn_external_run(command->external, error));
+    return last ? mark(device, last, error) : QN_OK;
 }
 
 qn_status qn_command_run(struct qn_command *command, const double *live,
@@ -237,20 +321,23 @@ qn_status qn_command_run(struct qn_command *command, const double *live,
 {
     qn_device *device = command->device;
     QN_TRY(qn_device_check(device, error));
+    if (command->external)
+        return run_external(command, error);
+    if (command->is_empty)
+        return QN_OK;
     for (int i = 0; i < command->live_count; i++) {
         const struct live_arg *arg = &command->lives[i];
         union value value;
         size_t size = live_value(arg->kind, live[arg->live],
                                  command->is_double, &value);
-        CL_RUN(device, error,
+        CL_RUN(device, command->name, error,
                clSetKernelArg(command->kernel, arg->index, size, &value));
     }
-    CL_RUN(device, error,
-           clEnqueueNDRangeKernel(device->queue, command->kernel,
-                                  command->dims, NULL, command->global,
-                                  command->has_local ? command->local : NULL,
-                                  0, NULL, NULL));
-    return QN_OK;
+    cl_event *event = NULL;
+    if (device->profile)
+        event = qn_profile_event(device->profile, command->row, command->flops,
+                                 command->bytes, NULL);
+    return enqueue(command, event, error);
 }
 
 const void *qn_command_program(const struct qn_command *command)

@@ -1,10 +1,11 @@
 // Finds platforms and devices and what they say of themselves. Knows nothing
 // of which one is wanted.
-#include "device/state.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/os.h"
+#include "device/state.h"
 
 enum { PLATFORM_NOT_FOUND = -1001, MAX_PLATFORMS = 64, MAX_DEVICES = 64 };
 
@@ -92,8 +93,8 @@ static void find_problem(cl_device_id id, qn_device_info *info)
         snprintf(info->problem, sizeof info->problem, "%s", problem);
 }
 
-void qn_device_info_fill(cl_platform_id platform, cl_device_id id,
-                         qn_device_info *info)
+static void fill_info(cl_platform_id platform, cl_device_id id,
+                      qn_device_info *info)
 {
     read_text(platform, NULL, CL_PLATFORM_NAME, info->platform,
               sizeof info->platform);
@@ -116,6 +117,25 @@ void qn_device_info_fill(cl_platform_id platform, cl_device_id id,
     info->unified_memory = read_number(id, CL_DEVICE_HOST_UNIFIED_MEMORY) != 0;
     info->type = type_of(id, info);
     find_problem(id, info);
+}
+
+void qn_list_describe(cl_device_id id, qn_device_info *info)
+{
+    cl_platform_id platform = NULL, platforms[MAX_PLATFORMS];
+    cl_device_id devices[MAX_DEVICES];
+    cl_uint count = 0;
+    *info = (qn_device_info){.platform_index = -1, .device_index = -1};
+    clGetDeviceInfo(id, CL_DEVICE_PLATFORM, sizeof platform, &platform, NULL);
+    fill_info(platform, id, info);
+    clGetPlatformIDs(MAX_PLATFORMS, platforms, &count);
+    for (cl_uint i = 0; i < count && i < MAX_PLATFORMS; i++)
+        if (platforms[i] == platform)
+            info->platform_index = (int)i;
+    count = 0;
+    clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, MAX_DEVICES, devices, &count);
+    for (cl_uint i = 0; i < count && i < MAX_DEVICES; i++)
+        if (devices[i] == id)
+            info->device_index = (int)i;
 }
 
 // Appends the devices of one platform. A failing one is named and left out.
@@ -152,7 +172,7 @@ static bool add_platform(qn_device_list *list, cl_device_id **ids, int index,
         qn_device_info *info = &devices[list->device_count];
         *info = (qn_device_info){.platform_index = index,
                                  .device_index = (int)i};
-        qn_device_info_fill(platform, found[i], info);
+        fill_info(platform, found[i], info);
         handles[list->device_count++] = found[i];
     }
     return true;
@@ -197,7 +217,11 @@ qn_device_list *qn_device_list_create(const char *choice, const qn_logger *log,
     if (!list)
         return NULL;
     free(ids);
-    list->chosen = qn_devices_choose(list, choice);
+    qn_drivers_check(log);
+    const char *origin = NULL;
+    if (!choice && (choice = qn_os_env("QUERN_DEVICE")))
+        origin = "QUERN_DEVICE";
+    list->chosen = qn_devices_choose(list, choice ? choice : "best", origin);
     return list;
 }
 

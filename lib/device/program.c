@@ -1,11 +1,17 @@
-// Programs: one for each distinct text and options, built at first use and
-// kept as long as the device. Knows nothing of arguments.
+// Programs: one for each distinct text and options, loaded or built at first
+// use and kept as long as the device. Knows nothing of arguments.
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <stdio.h>
 
 #include "base/hash.h"
+#include "base/os.h"
 #include "device/source.h"
+
+enum { MAX_CONTEXT_DEVICES = 64, LONGEST_LOG = 1000 };
+// Time that writing the cache may take before it leaves the rest to the next
+// process: see qn_device_flush_cache.
+static const double flush_seconds = 4;
 
 static void identify(const struct qn_launch *launch, unsigned char digest[32])
 {
@@ -20,29 +26,36 @@ static void identify(const struct qn_launch *launch, unsigned char digest[32])
     qn_sha256_finish(&hash, digest);
 }
 
-static qn_status fail_build(qn_device *device, struct qn_program *program,
+// ---- building ----
+
+// The error has room for the head of the log and the lines it names; the log
+// callback gets all.
+static qn_status fail_build(qn_device *device,
+                            const struct qn_program *program,
                             const char *source, const char *options,
                             cl_int code, qn_error *error)
 {
     size_t size = 0;
-    struct qn_text text = {0};
-    qn_text_add(&text, "%s.cl does not compile: %s (%d), options %s\n",
-                program->name, qn_cl_name(code), (int)code, options);
+    struct qn_text quote = {0};
     clGetProgramBuildInfo(program->handle, device->id, CL_PROGRAM_BUILD_LOG, 0,
                           NULL, &size);
     char *build_log = calloc(1, size + 1);
-    if (build_log) {
-        clGetProgramBuildInfo(program->handle, device->id,
-                              CL_PROGRAM_BUILD_LOG, size, build_log, NULL);
-        qn_text_add(&text, "%s", build_log);
-        qn_source_quote(source, build_log, &text);
-        free(build_log);
-    }
-    const char *message = text.failed ? "out of memory" : text.data;
-    qn_log_write(&device->log, QN_LOG_ERROR, "%s", message);
-    qn_fail(error, QN_BUILD, "%s", message);
-    qn_text_finish(&text);
-    return QN_BUILD;
+    if (!build_log)
+        return qn_fail_memory(error, size);
+    clGetProgramBuildInfo(program->handle, device->id, CL_PROGRAM_BUILD_LOG,
+                          size, build_log, NULL);
+    qn_source_quote(source, build_log, &quote);
+    const char *lines = quote.data ? quote.data : "";
+    qn_log_write(&device->log, QN_LOG_ERROR, "%s: %s (%d), options %s\n%s\n%s",
+                 program->name, qn_cl_name(code), (int)code, options,
+                 build_log, lines);
+    qn_status status = qn_fail(
+        error, QN_BUILD, "%s does not compile: %s (%d), options %s\n%.*s\n%s",
+        program->name, qn_cl_name(code), (int)code, options, LONGEST_LOG,
+        build_log, lines);
+    qn_text_finish(&quote);
+    free(build_log);
+    return status;
 }
 
 static qn_status build(qn_device *device, struct qn_program *program,
@@ -50,9 +63,9 @@ static qn_status build(qn_device *device, struct qn_program *program,
                        qn_error *error)
 {
     cl_int code;
-    size_t length = strlen(source);
+    double start = qn_os_seconds();
     program->handle = clCreateProgramWithSource(device->context, 1, &source,
-                                                &length, &code);
+                                                NULL, &code);
     if (code != CL_SUCCESS)
         return qn_cl_fail(error, code, "clCreateProgramWithSource");
     code = clBuildProgram(program->handle, 1, &device->id, options, NULL,
@@ -60,29 +73,83 @@ static qn_status build(qn_device *device, struct qn_program *program,
     if (code != CL_SUCCESS)
         return fail_build(device, program, source, options, code, error);
     program->is_fresh = true;
+    qn_log_write(&device->log, QN_LOG_DEBUG, "built %s in %.0f ms, options %s",
+                 program->name, 1e3 * (qn_os_seconds() - start), options);
     return QN_OK;
 }
 
-static void release(struct qn_program *program)
+// Tries the disk cache. What the driver does not take is dropped.
+static bool load(qn_device *device, struct qn_program *program,
+                 const char *options)
 {
+    unsigned char *data;
+    size_t size;
+    cl_int code, taken = CL_SUCCESS;
+    if (!qn_cache_load(device, &program->key, &data, &size))
+        return false;
+    const unsigned char *binary = data;
+    program->handle = clCreateProgramWithBinary(
+        device->context, 1, &device->id, &size, &binary, &taken, &code);
+    if (code == CL_SUCCESS)
+        code = taken;
+    if (code == CL_SUCCESS)
+        code = clBuildProgram(program->handle, 1, &device->id, options, NULL,
+                              NULL);
+    free(data);
+    if (code == CL_SUCCESS)
+        return true;
+    qn_log_write(&device->log, QN_LOG_INFO,
+                 "the driver does not take a cached %s (%s)", program->name,
+                 qn_cl_name(code));
     if (program->handle)
         clReleaseProgram(program->handle);
-    free(program);
+    program->handle = NULL;
+    qn_cache_remove(device, &program->key);
+    return false;
 }
 
+// Joins source and options and hands them to a load or a build.
 static qn_status create(qn_device *device, const struct qn_launch *launch,
-                        struct qn_program *program, qn_error *error)
+                        struct qn_program *program, bool may_load,
+                        qn_error *error)
 {
     struct qn_text source = {0}, options = {0};
     qn_status status = qn_source_join(device, launch, &source, error);
     qn_source_options(device, launch, &options);
     if (status == QN_OK && options.failed)
         status = qn_fail_memory(error, options.length);
-    if (status == QN_OK)
+    if (status != QN_OK)
+        goto done;
+    if (device->cache_dir && !program->key.length)
+        qn_cache_key(device, source.data, options.data, &program->key);
+    if (program->key.failed)
+        qn_text_finish(&program->key);
+    if (may_load && program->key.length &&
+        load(device, program, options.data)) {
+        program->is_cached = true;
+        device->cached++;
+    } else
         status = build(device, program, source.data, options.data, error);
+done:
     qn_text_finish(&source);
     qn_text_finish(&options);
     return status;
+}
+
+static void release(struct qn_program *program)
+{
+    if (program->handle)
+        clReleaseProgram(program->handle);
+    qn_text_finish(&program->key);
+    free(program);
+}
+
+static void name_program(const struct qn_launch *launch,
+                         struct qn_program *program)
+{
+    snprintf(program->name, sizeof program->name, "%s%s",
+             launch->file ? launch->file : "generated",
+             launch->file ? ".cl" : " kernel");
 }
 
 qn_status qn_program_get(qn_device *device, const struct qn_launch *launch,
@@ -101,9 +168,9 @@ qn_status qn_program_get(qn_device *device, const struct qn_launch *launch,
     if (!program)
         return qn_fail_memory(error, sizeof *program);
     memcpy(program->identity, identity, sizeof identity);
-    snprintf(program->name, sizeof program->name, "%s",
-             launch->file ? launch->file : "generated");
-    qn_status status = create(device, launch, program, error);
+    program->is_heavy = launch->is_heavy;
+    name_program(launch, program);
+    qn_status status = create(device, launch, program, true, error);
     if (status != QN_OK) {
         release(program);
         return status;
@@ -113,6 +180,25 @@ qn_status qn_program_get(qn_device *device, const struct qn_launch *launch,
     device->built++;
     *out = program;
     return QN_OK;
+}
+
+qn_status qn_program_rebuild(qn_device *device,
+                             const struct qn_launch *launch,
+                             struct qn_program *program, qn_error *error)
+{
+    cl_program old = program->handle;
+    qn_cache_remove(device, &program->key);
+    qn_status status = create(device, launch, program, false, error);
+    if (status == QN_OK) {
+        clReleaseProgram(old);
+        program->is_cached = false;
+        device->cached--;
+    } else {
+        if (program->handle && program->handle != old)
+            clReleaseProgram(program->handle);
+        program->handle = old;
+    }
+    return status;
 }
 
 void qn_programs_release(qn_device *device)
@@ -130,7 +216,66 @@ void qn_device_program_count(const qn_device *device, int *built, int *cached)
     *cached = device->cached;
 }
 
+// ---- writing the cache ----
+
+// The binary for our device among those of the program's context. The caller
+// frees it.
+static unsigned char *take_binary(const qn_device *device, cl_program program,
+                                  size_t *size)
+{
+    cl_device_id devices[MAX_CONTEXT_DEVICES];
+    size_t sizes[MAX_CONTEXT_DEVICES], count = 0;
+    unsigned char *binaries[MAX_CONTEXT_DEVICES] = {NULL};
+    if (clGetProgramInfo(program, CL_PROGRAM_DEVICES, sizeof devices, devices,
+                         &count) != CL_SUCCESS)
+        return NULL;
+    count /= sizeof *devices;
+    if (clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof sizes, sizes,
+                         NULL) != CL_SUCCESS)
+        return NULL;
+    for (size_t i = 0; i < count; i++)
+        if (devices[i] == device->id && sizes[i]) {
+            *size = sizes[i];
+            binaries[i] = malloc(sizes[i]);
+            // A NULL in the others' places skips them.
+            if (binaries[i] &&
+                clGetProgramInfo(program, CL_PROGRAM_BINARIES,
+                                 count * sizeof *binaries, binaries,
+                                 NULL) == CL_SUCCESS)
+                return binaries[i];
+            free(binaries[i]);
+            return NULL;
+        }
+    return NULL;
+}
+
+static void store(qn_device *device, struct qn_program *program)
+{
+    size_t size;
+    double start = qn_os_seconds();
+    unsigned char *binary = take_binary(device, program->handle, &size);
+    program->is_fresh = false;
+    if (!binary)
+        return;
+    qn_cache_store(device, &program->key, binary, size);
+    free(binary);
+    qn_log_write(&device->log, QN_LOG_DEBUG,
+                 "kept %s (%zu bytes) in the program cache in %.0f ms",
+                 program->name, size, 1e3 * (qn_os_seconds() - start));
+}
+
+// Asked for a binary, PoCL first compiles each kernel of the program once more,
+// for any group size, which nobody will run. So this comes last, light
+// programs first, and ends when it has taken long enough. Programs that never
+// ran have no finished kernels to keep.
 void qn_device_flush_cache(qn_device *device)
 {
-    (void)device;
+    double start = qn_os_seconds();
+    for (int heavy = 0; heavy < 2; heavy++)
+        for (struct qn_program *program = device->programs; program;
+             program = program->next)
+            if (program->key.length && program->is_fresh && program->has_run &&
+                program->is_heavy == heavy &&
+                qn_os_seconds() - start < flush_seconds)
+                store(device, program);
 }

@@ -1,7 +1,7 @@
 // Reads that do not wait: a copy into pinned memory of its own and an event.
-#include "device/state.h"
-
 #include <stdlib.h>
+
+#include "device/state.h"
 
 struct qn_readback {
     qn_device *device;
@@ -27,7 +27,7 @@ static qn_status allocate(struct qn_readback *readback, qn_error *error)
                                         CL_TRUE, CL_MAP_READ | CL_MAP_WRITE, 0,
                                         size, 0, NULL, NULL, &code);
     if (code != CL_SUCCESS)
-        return qn_device_lose(device, code, "clEnqueueMapBuffer", error);
+        return qn_device_lose(device, code, "clEnqueueMapBuffer", NULL, error);
     return QN_OK;
 }
 
@@ -54,7 +54,7 @@ static qn_status wait_for(struct qn_readback *readback, qn_error *error)
 {
     QN_TRY(qn_device_check(readback->device, error));
     if (readback->event)
-        CL_RUN(readback->device, error,
+        CL_RUN(readback->device, NULL, error,
                clWaitForEvents(1, &readback->event));
     return QN_OK;
 }
@@ -66,12 +66,12 @@ qn_status qn_readback_start(struct qn_readback *readback, qn_error *error)
     if (readback->event)
         clReleaseEvent(readback->event);
     readback->event = NULL;
-    CL_RUN(device, error,
+    CL_RUN(device, NULL, error,
            clEnqueueReadBuffer(device->queue,
                                qn_buffer_handle(readback->buffer), CL_FALSE, 0,
                                qn_buffer_size(readback->buffer),
                                readback->data, 0, NULL, &readback->event));
-    CL_RUN(device, error, clFlush(device->queue));
+    CL_RUN(device, NULL, error, clFlush(device->queue));
     return QN_OK;
 }
 
@@ -86,7 +86,8 @@ bool qn_readback_ready(struct qn_readback *readback, const void **data)
     if (code == CL_SUCCESS && state < 0)
         code = state;
     if (code != CL_SUCCESS)
-        qn_device_lose(readback->device, code, "clEnqueueReadBuffer", NULL);
+        qn_device_lose(readback->device, code, "clEnqueueReadBuffer", NULL,
+                       NULL);
     else if (state == CL_COMPLETE)
         *data = readback->data;
     return code == CL_SUCCESS && state == CL_COMPLETE;

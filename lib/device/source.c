@@ -1,12 +1,12 @@
 // Puts a program's text together from the kernel files, embedded or in a
 // folder, and shows the lines that a compiler complains about.
-#include "device/source.h"
-
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/os.h"
+#include "device/source.h"
 #include "device/sources.h"
 
 enum { LARGEST_FILE = 4 << 20 };
@@ -84,8 +84,82 @@ void qn_source_options(const qn_device *device,
         qn_text_add(out, " %s", launch->defines);
 }
 
+// ---- the lines that a compiler complains about ----
+
+// Line `number` of the piece `name`: its start, and its length without the
+// newline. NULL if there is none.
+static const char *find_line(const char *source, const char *name, int number,
+                             size_t *length)
+{
+    char head[128], found[96];
+    int line = 0;
+    bool is_inside = false;
+    for (const char *at = source; *at; at += at[*length] ? *length + 1
+                                                         : *length) {
+        *length = strcspn(at, "\n");
+        snprintf(head, sizeof head, "%.*s",
+                 *length < sizeof head ? (int)*length : (int)sizeof head - 1,
+                 at);
+        if (sscanf(head, "#line 1 \"%95[^\"]\"", found) == 1) {
+            is_inside = strcmp(found, name) == 0;
+            line = 0;
+        } else if (is_inside && ++line == number) {
+            return at;
+        }
+    }
+    return NULL;
+}
+
+static void quote_line(const char *source, const char *name, int number,
+                       bool is_meant, struct qn_text *out)
+{
+    size_t length;
+    const char *line = find_line(source, name, number, &length);
+    if (line)
+        qn_text_add(out, "%s %s:%d | %.*s\n", is_meant ? ">" : " ", name,
+                    number, (int)length, line);
+}
+
+// Finds the next "name.cl:12" in a build log. Returns what follows it, or
+// NULL.
+static const char *next_place(const char *at, char name[96], int *line)
+{
+    while ((at = strstr(at, ".cl:"))) {
+        const char *start = at;
+        char *end;
+        while (start > at - 90 && (isalnum((unsigned char)start[-1]) ||
+                                   start[-1] == '_'))
+            start--;
+        at += 4;
+        long number = strtol(at, &end, 10);
+        if (end == at || number < 1 || number > 1000000)
+            continue;
+        snprintf(name, 96, "%.*s", (int)(at - 1 - start), start);
+        *line = (int)number;
+        return end;
+    }
+    return NULL;
+}
+
 void qn_source_quote(const char *source, const char *build_log,
                      struct qn_text *out)
 {
-    (void)source, (void)build_log, (void)out;
+    enum { MOST = 4, AROUND = 2 };
+    char name[96], last_name[96] = "";
+    int line, last_line = 0, count = 0;
+    // A blank in front, so that a name may stand at the very start.
+    struct qn_text text = {0};
+    qn_text_add(&text, " %s", build_log);
+    const char *at = text.data;
+    while (at && count < MOST && (at = next_place(at, name, &line))) {
+        if (line == last_line && strcmp(name, last_name) == 0)
+            continue;
+        if (count++)
+            qn_text_add(out, "\n");
+        for (int i = line - AROUND; i <= line + AROUND; i++)
+            quote_line(source, name, i, i == line, out);
+        last_line = line;
+        memcpy(last_name, name, sizeof name);
+    }
+    qn_text_finish(&text);
 }

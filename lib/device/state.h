@@ -4,6 +4,7 @@
 
 #include "device/cl_check.h"
 
+#include "base/text.h"
 #include "device/device.h"
 #include "quern/opencl.h"
 #include "quern/version.h"
@@ -17,7 +18,6 @@
 
 struct qn_program;
 struct qn_profile;
-struct qn_external;
 
 struct qn_device {
     cl_context context;
@@ -38,9 +38,10 @@ struct qn_device {
     struct qn_profile *profile; // NULL: off
 };
 
-// Keeps the first failure of a run; everything later returns it.
+// Keeps the first failure of a run; everything later returns it. `what` names
+// the kernel, or is NULL.
 qn_status qn_device_lose(qn_device *device, cl_int code, const char *call,
-                         qn_error *error);
+                         const char *what, qn_error *error);
 // The kept failure, or QN_OK.
 qn_status qn_device_check(const qn_device *device, qn_error *error);
 
@@ -50,16 +51,22 @@ qn_status qn_device_check(const qn_device *device, qn_error *error);
 // both.
 qn_device_list *qn_list_make(const qn_logger *log, cl_device_id **ids,
                              qn_error *error);
-void qn_device_info_fill(cl_platform_id platform, cl_device_id id,
-                         qn_device_info *info);
+// Describes a device whose place in the list is not known yet.
+void qn_list_describe(cl_device_id id, qn_device_info *info);
 
 // ---- choice.c ----
 
 // Fills `rank` of all devices.
 void qn_devices_rank(qn_device_info *devices, int count);
 // Index of the device that fits `choice` best, or -1. The reason goes to
-// list->reason either way.
-int qn_devices_choose(qn_device_list *list, const char *choice);
+// list->reason either way and names the `origin` of the choice, if any.
+int qn_devices_choose(qn_device_list *list, const char *choice,
+                      const char *origin);
+
+// ---- hint.c ----
+
+// Warns of the drivers that are installed but were not loaded.
+void qn_drivers_check(const qn_logger *log);
 
 // ---- buffer.c ----
 
@@ -71,9 +78,12 @@ qn_device *qn_buffer_device(const struct qn_buffer *buffer);
 struct qn_program {
     struct qn_program *next;
     unsigned char identity[32];
-    unsigned char key[32]; // of the disk cache
+    struct qn_text key; // of the disk cache, empty while that is off
     cl_program handle;
-    bool is_fresh; // built from source, not yet in the disk cache
+    bool is_cached; // loaded from the disk cache
+    bool is_fresh;  // built from source, not yet in the disk cache
+    bool is_heavy;
+    bool has_run;
     char name[64]; // the file's
 };
 
@@ -81,5 +91,49 @@ struct qn_program {
 qn_status qn_program_get(qn_device *device, const struct qn_launch *launch,
                          struct qn_program **out, qn_error *error);
 void qn_programs_release(qn_device *device);
+// Builds one that came from the disk cache anew, from its source.
+qn_status qn_program_rebuild(qn_device *device,
+                             const struct qn_launch *launch,
+                             struct qn_program *program, qn_error *error);
+
+// ---- cache.c ----
+
+// False where the driver's own cache is as good.
+bool qn_cache_is_useful(const qn_device_info *info);
+// Makes the folder and keeps its name. One that others can write to, or that
+// cannot be made, is a warning and leaves the cache off.
+qn_status qn_cache_open(qn_device *device, const char *folder,
+                        qn_error *error);
+// Appends all that a binary depends on.
+void qn_cache_key(const qn_device *device, const char *source,
+                  const char *options, struct qn_text *key);
+// The payload stored under `key`, verified; the caller frees `*data`. False is
+// a miss; a bad entry is removed.
+bool qn_cache_load(qn_device *device, const struct qn_text *key,
+                   unsigned char **data, size_t *size);
+void qn_cache_store(qn_device *device, const struct qn_text *key,
+                    const unsigned char *data, size_t size);
+void qn_cache_remove(qn_device *device, const struct qn_text *key);
+
+// ---- profile.c ----
+
+qn_status qn_profile_create(struct qn_profile **out, qn_error *error);
+void qn_profile_destroy(struct qn_profile **profile);
+// Index of the kernel's row, made if need be; -1 without memory.
+int qn_profile_row_of(struct qn_profile *profile, const char *kernel);
+// Where the next launch puts its event, or NULL without memory. A launch of
+// several commands lies between two events, `first` and the returned one.
+cl_event *qn_profile_event(struct qn_profile *profile, int row, double flops,
+                           double bytes, cl_event **first);
+
+// ---- clblast.c ----
+
+struct qn_external;
+qn_status qn_external_create(qn_device *device,
+                             const struct qn_launch *launch,
+                             cl_mem const buffers[3],
+                             struct qn_external **out, qn_error *error);
+void qn_external_destroy(struct qn_external **external);
+qn_status qn_external_run(struct qn_external *external, qn_error *error);
 
 #endif
