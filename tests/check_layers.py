@@ -117,6 +117,10 @@ for path in sorted((root / "tests/ref").rglob("*.[ch]")):
     check_outside_file(path, r"(?!qn_|quern)[\w/]+\.h",
                        "a reference shares nothing with the library")
     count += 1
+listed = (root / "cl/meson.build").read_text()
+for path in sorted((root / "cl").glob("*.cl")):
+    if f"files('{path.name}')" not in listed:
+        complain(path, "not in cl/meson.build, so nobody embeds it")
 
 print("\n".join(problems) or f"{count} files, no arrow points upward")
 sys.exit(bool(problems) or count == 0)
