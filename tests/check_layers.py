@@ -32,6 +32,7 @@ STANDARD = {f"{name}.h" for name in (
 
 # room -> patterns of further headers in angle brackets
 SYSTEM = {
+    "base": [r"Random123/philox\.h"],
     "device": [r"CL/\w+\.h", r"clblast_c\.h"],
     "nn": [r"jansson\.h"],
     "data": [r"zlib\.h"],
