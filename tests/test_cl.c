@@ -3,7 +3,7 @@
 #define CL_TARGET_OPENCL_VERSION 120
 #include "quern/opencl.h"
 
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "device/device.h"
