@@ -33,21 +33,48 @@ static const char *find_fault(const struct qn_node *node)
     return NULL;
 }
 
-// Each state may be written by one node only.
-static const struct qn_node *find_second_writer(const struct qn_node *first,
-                                                const struct qn_node *state)
+// A group covers its variables.
+static bool share_memory(const struct qn_node *a, const struct qn_node *b)
 {
-    const struct qn_node *writer = NULL;
-    for (const struct qn_node *node = first; node; node = node->next) {
-        for (int i = 0; i < node->input_count && i < 32; i++) {
-            if (!(node->op->writes >> i & 1) || node->inputs[i] != state)
-                continue;
-            if (writer)
+    if (a == b)
+        return true;
+    const bool is_group = a->op == &qn_op_group || b->op == &qn_op_group;
+    return is_group && qn_node_is(a, QN_OP_STATE) &&
+           qn_node_is(b, QN_OP_STATE) && strcmp(a->group, b->group) == 0;
+}
+
+static bool writes(const struct qn_node *node, int i)
+{
+    return i < node->input_count && i < 32 && node->op->writes >> i & 1;
+}
+
+// A node after `first` that writes `state` too.
+static const struct qn_node *find_next_writer(const struct qn_node *first,
+                                              const struct qn_node *state)
+{
+    for (const struct qn_node *node = first->next; node; node = node->next)
+        for (int i = 0; i < node->input_count; i++)
+            if (writes(node, i) && share_memory(node->inputs[i], state))
                 return node;
-            writer = node;
-        }
-    }
     return NULL;
+}
+
+// Each state may be written by one node only.
+static qn_status check_writes(const struct qn_node *node, qn_error *error)
+{
+    for (int i = 0; i < 32; i++) {
+        if (!writes(node, i))
+            continue;
+        const struct qn_node *state = node->inputs[i];
+        const struct qn_node *second = find_next_writer(node, state);
+        if (second)
+            return qn_fail(error, QN_BAD_ARGUMENT,
+                           "\"%s\" is written by node %%%d (%s) and again by "
+                           "node %%%d (%s)",
+                           state->name, node->id, node->op->name, second->id,
+                           second->op->name);
+    }
+    return QN_OK;
 }
 
 qn_status qn_graph_verify(const struct qn_graph *g, qn_error *error)
@@ -58,14 +85,7 @@ qn_status qn_graph_verify(const struct qn_graph *g, qn_error *error)
         if (fault)
             return qn_fail(error, QN_BAD_ARGUMENT, "node %%%d (%s): %s",
                            node->id, node->op->name, fault);
-        if (!qn_node_is(node, QN_OP_STATE))
-            continue;
-        const struct qn_node *second = find_second_writer(g->first, node);
-        if (second)
-            return qn_fail(error, QN_BAD_ARGUMENT,
-                           "variable \"%s\" is assigned twice, the second "
-                           "time by node %%%d",
-                           node->name, second->id);
+        QN_TRY(check_writes(node, error));
     }
     return QN_OK;
 }
