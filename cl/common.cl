@@ -140,4 +140,13 @@ static inline REAL max_lanes(const RV v)
 
 // The number of each lane.
 #define LANE ((RV)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))
+
+// The part of a line from p on: -infinity behind its m-th element. `left`
+// counts what the tensor has from p on, so that whole vectors may be read.
+static inline RV load_line(global const REAL *p, const long m, const long left)
+{
+    const RV v =
+        left >= VW ? vload16(0, p) : load_real(p, (int)min(m, (long)VW));
+    return SEL(LANE < K(m), v, K(-INFINITY));
+}
 #endif

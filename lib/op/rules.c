@@ -97,6 +97,14 @@ qn_status qn_resolve_axis(struct qn_graph *g, const struct qn_op *op,
     return QN_OK;
 }
 
+qn_status qn_check_rank(struct qn_graph *g, const struct qn_op *op, int rank)
+{
+    if (rank >= 0 && rank <= QN_MAX_RANK)
+        return QN_OK;
+    return qn_graph_fail(g, QN_BAD_SHAPE, "%s: %d dimensions, not 0 to %d",
+                         op->name, rank, QN_MAX_RANK);
+}
+
 struct qn_node *qn_build_unary(struct qn_graph *g, const struct qn_op *op,
                                struct qn_node *x)
 {
@@ -120,6 +128,44 @@ bool qn_fits_gpu(const struct qn_node *node, const struct qn_limits *limits)
 {
     (void)node;
     return limits->variant == QN_VARIANT_GPU;
+}
+
+int64_t qn_group_size(const struct qn_limits *limits, int64_t want)
+{
+    int64_t size = 1;
+    while (2 * size <= want && 2 * size <= limits->max_group_size)
+        size *= 2;
+    return size;
+}
+
+int64_t qn_divide_up(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+struct qn_lines qn_find_lines(const qn_shape *shape, int axis)
+{
+    struct qn_lines lines = {1, shape->dims[axis], 1};
+    for (int i = 0; i < axis; i++)
+        lines.outer *= shape->dims[i];
+    for (int i = axis + 1; i < shape->rank; i++)
+        lines.inner *= shape->dims[i];
+    return lines;
+}
+
+void qn_launch_lines(struct qn_launch *launch, const struct qn_lines *lines,
+                     int64_t group)
+{
+    enum { SHORT_LINE = 64, SHORT_ITEMS = 8 };
+    const int64_t count = lines->outer * lines->inner;
+    int64_t along = group;
+    if (lines->inner > 1)
+        along = 1;
+    else if (lines->c <= SHORT_LINE && group > SHORT_ITEMS)
+        along = SHORT_ITEMS;
+    const int64_t across = group / along;
+    qn_launch_grid(launch, 1, (size_t)qn_divide_up(count, across), 1,
+                   (size_t)along, (size_t)across);
 }
 
 struct qn_node *qn_grad_pass(struct qn_graph *g, struct qn_node *node,

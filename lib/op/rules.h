@@ -32,6 +32,8 @@ bool qn_can_build(struct qn_graph *g, const struct qn_op *op,
 // Makes `axis` count from 0 for a tensor of `rank` dimensions.
 qn_status qn_resolve_axis(struct qn_graph *g, const struct qn_op *op,
                           int rank, int *axis);
+// A shape that the caller made has a rank that can be.
+qn_status qn_check_rank(struct qn_graph *g, const struct qn_op *op, int rank);
 // A node of one or two inputs without parameters.
 struct qn_node *qn_build_unary(struct qn_graph *g, const struct qn_op *op,
                                struct qn_node *x);
@@ -42,6 +44,21 @@ struct qn_node *qn_build_binary(struct qn_graph *g, const struct qn_op *op,
 
 bool qn_fits_cpu(const struct qn_node *node, const struct qn_limits *limits);
 bool qn_fits_gpu(const struct qn_node *node, const struct qn_limits *limits);
+// The largest power of two that is neither above `want` nor above what the
+// device takes as a work-group.
+int64_t qn_group_size(const struct qn_limits *limits, int64_t want);
+int64_t qn_divide_up(int64_t a, int64_t b);
+
+// A tensor as [OUTER][C][INNER] around one axis: OUTER * INNER lines of C.
+struct qn_lines {
+    int64_t outer, c, inner;
+};
+struct qn_lines qn_find_lines(const qn_shape *shape, int axis);
+// How a GPU kernel shares out lines: `along` items of a group of `group` take
+// one line, as local dimension 0; dimension 1 counts lines. Short lines share
+// a group; lines whose neighbours lie side by side get one item each.
+void qn_launch_lines(struct qn_launch *launch, const struct qn_lines *lines,
+                     int64_t group);
 
 // ---- gradients ----
 

@@ -46,9 +46,28 @@
     X(leaky_relu)                                                          \
     X(relu_gate)                                                           \
     /* reduce.c */                                                         \
-    /* shape.c: views and copies */                                        \
+    X(sum)                                                                 \
+    X(mean)                                                                \
+    X(reduce_max)                                                          \
+    /* view.c */                                                           \
+    X(reshape)                                                             \
+    X(transpose)                                                           \
+    X(broadcast_to)                                                        \
+    X(slice)                                                               \
+    /* move.c */                                                           \
+    X(pad)                                                                 \
+    X(concat)                                                              \
+    X(pack)                                                                \
     /* matmul.c */                                                         \
-    /* softmax.c, classification */                                        \
+    /* softmax.c */                                                        \
+    X(softmax)                                                             \
+    X(log_softmax)                                                         \
+    X(softmax_cross_entropy)                                               \
+    X(softmax_cross_entropy_grad)                                          \
+    /* index.c */                                                          \
+    X(one_hot)                                                             \
+    X(argmax)                                                              \
+    X(take)                                                                \
     /* random.c */                                                         \
     X(random_uniform)                                                      \
     X(random_normal)                                                       \
