@@ -31,7 +31,7 @@ for log in map(Path, sys.argv[1:]):
             print(f"{folder + '/' + name:32} {closing[0]}")
         if result == "SKIP" or (result == "OK" and not closings):
             lines = test.get("stdout", "").strip().splitlines()
-            print(f"{folder + '/' + name:32} {lines[-1] if lines else ''}"
+            print(f"{folder + '/' + name:32} {lines[-1] if lines else 'passed'}"
                   f"{' (skipped)' if result == 'SKIP' else ''}")
 
 bad = sum(n for r, n in results.items() if r not in ("OK", "SKIP"))

@@ -124,12 +124,10 @@ install_packages() {
 
 # meson 1.0 or newer; from PyPI into build/ where the system's is older.
 find_meson() {
-    meson=meson
+    PATH=$PWD/build/.meson/bin:$PATH
     case $(meson --version 2>/dev/null) in
     [1-9]*) return ;;
     esac
-    meson=build/.meson/bin/meson
-    [ ! -x "$meson" ] || return 0
     say "meson is older than 1.0: installing a newer one into build/.meson"
     [ "$manager" != apt-get ] || install_packages python3-venv >/dev/null
     python3 -m venv build/.meson || die "could not make build/.meson"
@@ -174,14 +172,14 @@ build_in() {
     log=$folder/build.log
     if [ ! -f "$folder/build.ninja" ]; then
         say "Building $folder ..."
-        "$meson" setup "$folder" "$@" >"$log" 2>&1 ||
+        meson setup "$folder" "$@" >"$log" 2>&1 ||
             fail_with "$log" "could not configure $folder"
     elif [ "$(cat "$folder/options" 2>/dev/null)" != "$*" ]; then
-        "$meson" configure "$folder" "$@" >"$log" 2>&1 ||
+        meson configure "$folder" "$@" >"$log" 2>&1 ||
             fail_with "$log" "could not configure $folder"
     fi
     echo "$*" >"$folder/options"
-    "$meson" compile -C "$folder" >"$log" 2>&1 ||
+    meson compile -C "$folder" >"$log" 2>&1 ||
         fail_with "$log" "could not build $folder"
 }
 

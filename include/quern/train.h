@@ -36,15 +36,18 @@ struct qn_fit_params {
     const qn_model *model;
     const qn_dataset *dataset;
     int epochs;              // 10
-    int64_t batch_size;      // 128
-    const char *optimizer;   // "sgd"
+    int64_t batch_size;      // 128; the last batch of an epoch may be smaller
+    const char *optimizer;   // "sgd"; "adam:beta1=0.8,eps=1e-7" sets more
     double lr;               // 0: the optimizer's default
     double momentum;         // NAN: the optimizer's default
     double weight_decay;     // NAN: the optimizer's default
     const char *loss;        // "softmax_cross_entropy"
-    uint64_t seed;           // 0
-    const char *out;         // run folder; NULL: no files are written
-    const char *resume;      // run folder or checkpoint to go on from
+    uint64_t seed;           // 0; below 2^32
+    const char *out;         // run folder; NULL: no files are written, or with
+                             // `resume` the folder of that run
+    const char *resume;      // run folder or checkpoint to go on from: all but
+                             // `epochs` must be as in that run (qn_run_open
+                             // tells how that was)
     int64_t checkpoint_every; // steps; 0: at each epoch's end
     // Called about ten times a second and at each epoch's end. May be NULL.
     // A result other than 0 stops the run: the state is saved first.
@@ -64,34 +67,70 @@ QN_API struct qn_fit_params qn_fit_defaults(void);
 typedef struct qn_fit_result {
     int64_t parameters;
     int epochs;    // done in all, with those before a resume
-    int64_t steps;
-    double seconds;
-    double first_step_seconds; // from the start of the process
-    double samples_per_second;
-    double train_loss; // of the last epoch, while training
+    int64_t steps; // likewise
+    double seconds;            // of this call
+    double first_step_seconds; // from the start of the process until the first
+                               // step had really ended; 0 without a step
+    double samples_per_second; // while training, this call
+    double train_loss; // of the last epoch, while training; NAN without one
     double train_accuracy;
-    double test_loss;
+    double test_loss; // after the last epoch
     double test_accuracy;
+    int best_epoch; // the one with the best test accuracy, then loss
+    double best_test_loss;
+    double best_test_accuracy;
     char parameters_sha256[65];
     bool interrupted;
 } qn_fit_result;
 
 // Trains. Writes config.json, metrics.jsonl, last.safetensors and
-// best.safetensors into `out`. QN_INTERRUPTED after a stop by `progress`.
+// best.safetensors into `out` (docs/run-folder.md). The same arguments on the
+// same device end with the same parameters, bit by bit, also after a resume.
+// Parameters' first values, the order of samples and all draws follow from
+// `seed`. QN_INTERRUPTED after a stop by `progress`; `result` is then filled as
+// far as the run got. A loss that is not finite ends the run with the step's
+// number; the last good checkpoint stays. Warnings, say of a resume on another
+// device, go to the device's log.
 QN_API qn_status qn_fit(qn_device *device, const struct qn_fit_params *params,
                         qn_fit_result *result, qn_error *error);
 
-// Loss and accuracy of a model on the test part of a data set.
+// Loss (softmax_cross_entropy) and accuracy of a model on the test part of a
+// data set. `store` holds its parameters.
 QN_API qn_status qn_evaluate(qn_device *device, const qn_model *model,
                              qn_store *store, const qn_dataset *dataset,
                              double *loss, double *accuracy, qn_error *error);
 
-// Class probabilities for `count` samples (uint8, as in the data set):
-// probabilities[count][classes].
+// Class probabilities for `count` samples (uint8, of the shape and scale of
+// `like`, whose samples are not looked at): probabilities[count][classes].
 QN_API qn_status qn_predict(qn_device *device, const qn_model *model,
                             qn_store *store, const qn_dataset *like,
                             const unsigned char *samples, int64_t count,
                             float *probabilities, qn_error *error);
+
+// ---- finished and unfinished runs ----
+
+// What a checkpoint tells about its run. All that the functions below return
+// lives as long as it.
+typedef struct qn_run qn_run;
+
+// `path`: a run folder (its last.safetensors) or a checkpoint.
+QN_API qn_run *qn_run_open(const char *path, qn_error *error);
+QN_API void qn_run_close(qn_run **run);
+
+// The settings it was started with. `model` and `dataset` are NULL: open them
+// by the next two. `resume` is the checkpoint's path.
+QN_API const struct qn_fit_params *qn_run_params(const qn_run *run);
+QN_API const char *qn_run_model(const qn_run *run); // JSON
+QN_API const char *qn_run_data(const qn_run *run);  // name or folder
+// The data set without its samples.
+QN_API const qn_dataset *qn_run_dataset(const qn_run *run);
+// Epochs and steps that were done when it was saved.
+QN_API int qn_run_epochs(const qn_run *run);
+QN_API int64_t qn_run_steps(const qn_run *run);
+
+// A new store with the model's parameters from the checkpoint.
+QN_API qn_store *qn_run_load(const qn_run *run, qn_device *device,
+                             const qn_model *model, qn_error *error);
 
 #ifdef __cplusplus
 }

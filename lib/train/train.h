@@ -1,0 +1,165 @@
+// What the files of the trainer share.
+#ifndef QN_TRAIN_TRAIN_H
+#define QN_TRAIN_TRAIN_H
+
+#include <jansson.h>
+
+#include "base/status.h"
+#include "quern/train.h"
+
+// ---- settings (settings.c) ----
+
+// The parameters of a run, checked and with all defaults put in.
+struct qn_settings {
+    const qn_model *model;
+    const qn_dataset *dataset;
+    struct qn_optimizer_params optimizer; // without its nodes
+    const struct qn_loss *loss;
+    double lr;
+    int epochs;
+    int64_t batch_size;
+    int64_t checkpoint_every;
+    uint64_t seed;
+};
+qn_status qn_settings_resolve(const struct qn_fit_params *params,
+                              struct qn_settings *settings, qn_error *error);
+// As config.json and checkpoints hold them. NULL without memory.
+json_t *qn_settings_json(const struct qn_settings *settings);
+// Whether a run with settings `now` may go on from one with `then`: all but
+// the number of epochs and where the data lie must agree.
+qn_status qn_settings_compare(const json_t *then, const json_t *now,
+                              qn_error *error);
+
+// ---- where a run stands (state.c) ----
+
+struct qn_run_state {
+    int epoch;      // epochs done
+    int64_t step;   // steps done
+    int64_t sample; // samples done in the epoch under way
+    double train_loss, train_accuracy; // of the last whole epoch
+    double test_loss, test_accuracy;
+    int best_epoch; // 0: none yet
+    double best_test_loss, best_test_accuracy;
+    char device[65]; // fingerprint
+};
+json_t *qn_state_json(const struct qn_run_state *state);
+qn_status qn_state_parse(const json_t *json, struct qn_run_state *state,
+                         qn_error *error);
+
+// ---- files of a run (run.c) ----
+
+enum { QN_PATH_SIZE = 1200 };
+
+struct qn_run {
+    char path[QN_PATH_SIZE];   // of the checkpoint
+    char folder[QN_PATH_SIZE]; // that it lies in
+    qn_checkpoint *checkpoint;
+    json_t *settings;
+    struct qn_run_state state;
+    struct qn_fit_params params;
+    qn_dataset dataset;
+    char optimizer[512]; // "adam:beta1=0.9,..."
+    char *model;
+};
+
+// ---- files that are written (folder.c) ----
+
+qn_status qn_folder_write_config(const char *folder, const json_t *settings,
+                                 qn_error *error);
+// Saves `name` in the folder with settings and state.
+qn_status qn_folder_save(const char *folder, const char *name,
+                         qn_store *store, const json_t *settings,
+                         const struct qn_run_state *state, qn_error *error);
+// Appends a line to metrics.jsonl.
+qn_status qn_folder_add_metrics(const char *folder, const qn_progress *end,
+                                qn_error *error);
+// Cuts metrics.jsonl back to the lines of the first `epochs` epochs.
+qn_status qn_folder_cut_metrics(const char *folder, int epochs,
+                                qn_error *error);
+
+// ---- the order of samples (shuffle.c) ----
+
+// Fills `order` with the numbers 0 to count - 1 in the order of this epoch,
+// from 1: a pure function of seed and epoch.
+void qn_shuffle(int32_t *order, int64_t count, uint64_t seed, int epoch);
+
+// ---- graphs and their plans (stage.c) ----
+
+// The training step for one batch size. The data set lies in the store.
+struct qn_train_stage {
+    qn_graph *graph;
+    qn_plan *plan;
+    qn_node *first; // scalars: number of the batch's first sample
+    qn_node *fresh; // 1 in the first step of an epoch
+    qn_node *lr;
+    qn_node *step; // counts from 1
+    qn_node *seed;
+};
+// Declares nothing new where the store has all already.
+qn_status qn_train_stage_create(qn_device *device, qn_store *store,
+                                const struct qn_settings *settings,
+                                int64_t batch, struct qn_train_stage *stage,
+                                qn_error *error);
+void qn_train_stage_finish(struct qn_train_stage *stage);
+
+// Groups of the store that the training step uses beside those of model and
+// optimizer.
+#define QN_GROUP_IMAGES "@train.images"
+#define QN_GROUP_LABELS "@train.labels"
+#define QN_GROUP_ORDER "@train.order"
+#define QN_GROUP_METRICS "training.metrics"
+// Variables of the metrics: the sum of losses and the count of right answers
+// in this epoch, and the first step whose loss was not finite, or 0.
+#define QN_METRIC_LOSS "loss_sum"
+#define QN_METRIC_CORRECT "correct"
+#define QN_METRIC_BAD "bad_step"
+
+// x = (pixels - offset) * scale
+qn_node *qn_scale_pixels(qn_graph *g, qn_node *pixels,
+                         const qn_dataset *dataset);
+// The model's logits, checked to be [n, classes].
+qn_node *qn_build_logits(qn_graph *g, qn_node *x, const qn_model *model,
+                         const qn_dataset *dataset,
+                         const struct qn_model_build_params *params,
+                         qn_error *error);
+
+// ---- prediction (evaluate.c) ----
+
+// Plans that predict for one and for another, smaller batch size.
+struct qn_predictor;
+qn_status qn_predictor_create(qn_device *device, qn_store *store,
+                              const qn_model *model,
+                              const struct qn_loss *loss,
+                              const qn_dataset *like, int64_t count,
+                              struct qn_predictor **out, qn_error *error);
+void qn_predictor_destroy(struct qn_predictor **predictor);
+// Mean loss and accuracy over `count` samples, as many as it was made for.
+qn_status qn_predictor_evaluate(struct qn_predictor *predictor,
+                                const unsigned char *x, const int32_t *y,
+                                double *loss, double *accuracy,
+                                qn_error *error);
+
+// ---- metrics that are read back late (meter.c) ----
+
+// Reads the metrics without stopping the steps, and keeps the queue short by
+// waiting for readings that are already old.
+struct qn_meter;
+struct qn_reading {
+    int64_t step;   // after this step
+    int64_t sample; // of its epoch
+    double loss_sum, correct;
+    int64_t bad_step;
+};
+qn_status qn_meter_create(qn_store *store, struct qn_meter **out,
+                          qn_error *error);
+void qn_meter_destroy(struct qn_meter **meter);
+// To be called after each step. True in `*is_new` if `reading` was updated.
+qn_status qn_meter_tick(struct qn_meter *meter, int64_t step, int64_t sample,
+                        struct qn_reading *reading, bool *is_new,
+                        qn_error *error);
+// Waits for all steps and reads.
+qn_status qn_meter_finish(struct qn_meter *meter, int64_t step,
+                          int64_t sample, struct qn_reading *reading,
+                          qn_error *error);
+
+#endif
