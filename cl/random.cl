@@ -19,8 +19,10 @@
 #if CPU
 #if REAL_IS_DOUBLE
 typedef double8 REAL8;
+typedef ulong16 ORDER;
 #else
 typedef float8 REAL8;
+typedef uint16 ORDER;
 #endif
 typedef ulong4 BLOCKS;
 typedef uint16 WORDS;
@@ -82,29 +84,49 @@ static inline RV unit_of_words(const WORDS words)
 
 #if CPU
 
+// Vectors are joined and split through memory, which compilers see through,
+// and ordered by shuffle: Oclgrind 21.10 crashes on vectors put together from
+// others and takes parts and lanes named out of order for uninitialized.
+
+// Words `a` of the four blocks, then `b`, `c` and `d`.
+static inline uint16 join_words(const ulong4 a, const ulong4 b, const ulong4 c,
+                                const ulong4 d)
+{
+    ulong lanes[16];
+    vstore4(a, 0, lanes);
+    vstore4(b, 1, lanes);
+    vstore4(c, 2, lanes);
+    vstore4(d, 3, lanes);
+    return convert_uint16(vload16(0, lanes));
+}
+
 // For i that are multiples of 4.
 static inline WORDS aligned_words(const ulong i, const uint seed,
                                   const uint step, const uint k0,
                                   const uint k1)
 {
-    ulong4 c[4];
-    random_blocks(c, i, seed, step, k0, k1);
-    return convert_uint16((ulong16)(
-        c[0].s0, c[1].s0, c[2].s0, c[3].s0, c[0].s1, c[1].s1, c[2].s1,
-        c[3].s1, c[0].s2, c[1].s2, c[2].s2, c[3].s2, c[0].s3, c[1].s3,
-        c[2].s3, c[3].s3));
+    ulong4 w[4];
+    random_blocks(w, i, seed, step, k0, k1);
+    return shuffle(join_words(w[0], w[1], w[2], w[3]),
+                   (uint16)(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11,
+                            15));
 }
 
 static inline RV aligned_normals(const ulong i, const uint seed,
                                  const uint step, const uint k0,
                                  const uint k1)
 {
-    RV u = unit_of_words(aligned_words(i, seed, step, k0, k1));
-    const REAL8 radius = sqrt(log(u.even) * (REAL)-2);
-    const REAL8 turn = u.odd * (REAL)2;
-    u.even = radius * cospi(turn);
-    u.odd = radius * sinpi(turn);
-    return u;
+    ulong4 w[4];
+    random_blocks(w, i, seed, step, k0, k1);
+    REAL lanes[16];
+    vstore16(unit_of_words(join_words(w[0], w[2], w[1], w[3])), 0, lanes);
+    const REAL8 radius = sqrt(log(vload8(0, lanes)) * (REAL)-2);
+    const REAL8 turn = vload8(1, lanes) * (REAL)2;
+    vstore8(radius * cospi(turn), 0, lanes);
+    vstore8(radius * sinpi(turn), 1, lanes);
+    return shuffle(vload16(0, lanes),
+                   (ORDER)(0, 8, 4, 12, 1, 9, 5, 13, 2, 10, 6, 14, 3, 11, 7,
+                           15));
 }
 
 // For any i: two aligned vectors, shifted.

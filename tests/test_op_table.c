@@ -105,14 +105,15 @@ END_TEST
 
 // ---- expressions ----
 
-// Writes "RV p0" or "uint p0" for a declaration, or values for a call.
+// Writes "RV p0" or "uint p0" for a declaration, or values for a call made of
+// the kernel's arguments a and u, so that no compiler works them out.
 static void write_operands(const struct qn_op *op, bool declare,
                            struct qn_text *text)
 {
-    static const char *const reals[] = {"K(0.75)", "K(0.5)", "K(0.25)"};
+    static const char *const reals[] = {"K(a)", "K(a / 2)", "K(a / 4)"};
     const char *comma = "";
     if (op->flags & QN_OP_INDEXED) {
-        qn_text_add(text, declare ? "ulong i" : "32");
+        qn_text_add(text, declare ? "ulong i" : "4 * (ulong)u");
         comma = ", ";
     }
     for (int k = 0; k < op->max_inputs; k++, comma = ", ") {
@@ -121,14 +122,14 @@ static void write_operands(const struct qn_op *op, bool declare,
             qn_text_add(text, "%s%s %c", comma, is_uint ? "uint" : "RV",
                         'x' + k);
         else
-            qn_text_add(text, "%s%s", comma, is_uint ? "7u" : reals[k]);
+            qn_text_add(text, "%s%s", comma, is_uint ? "u" : reals[k]);
     }
     for (int k = 0; k < op->param_count; k++, comma = ", ") {
         const bool is_uint = op->uint_params >> k & 1;
         if (declare)
             qn_text_add(text, "%s%s p%d", comma, is_uint ? "uint" : "RV", k);
         else
-            qn_text_add(text, "%s%s", comma, is_uint ? "7u" : "K(0.125)");
+            qn_text_add(text, "%s%s", comma, is_uint ? "u" : "K(a / 8)");
     }
 }
 
@@ -142,7 +143,8 @@ static void write_program(struct qn_text *text)
         write_operands(qn_ops[i], true, text);
         qn_text_add(text, ")\n{\n    return %s;\n}\n", qn_ops[i]->expr);
     }
-    qn_text_add(text, "kernel SINGLE void rows(global REAL *out)\n{\n");
+    qn_text_add(text, "kernel SINGLE void rows(global REAL *out, const REAL a,\n"
+                      "                        const uint u)\n{\n");
     int at = 0;
     for (int i = 0; qn_ops[i]; i++) {
         if (!qn_ops[i]->expr)
@@ -189,15 +191,20 @@ static void evaluate(qn_dtype real, double values[][LANES], int rows)
     collect_includes(names, sizeof names);
     ck_assert_ok(qn_buffer_create(qn_check_device(), size, "rows", &buffer,
                                   &error), error);
-    const struct qn_binding binding = {QN_OPERAND_OUT, buffer, -1};
+    const double live[] = {0.75, 7};
+    const struct qn_binding bindings[] = {{QN_OPERAND_OUT, buffer, -1},
+                                          {QN_OPERAND_IN, NULL, 0},
+                                          {QN_OPERAND_IN + 1, NULL, 1}};
     struct qn_launch *launch = qn_work_add(&work, NULL, "rows", real);
     launch->text = text.data;
     launch->include = names;
     qn_launch_buffer(launch, QN_OPERAND_OUT);
+    qn_launch_live(launch, QN_OPERAND_IN);
+    qn_launch_live_uint(launch, QN_OPERAND_IN + 1);
     qn_launch_grid(launch, 1, 1, 1, 1, 1);
-    ck_assert_ok(qn_command_create(qn_check_device(), launch, &binding, 1, 0,
+    ck_assert_ok(qn_command_create(qn_check_device(), launch, bindings, 3, 0,
                                    &command, &error), error);
-    ck_assert_ok(qn_command_run(command, NULL, &error), error);
+    ck_assert_ok(qn_command_run(command, live, &error), error);
     ck_assert_ok(qn_buffer_read(buffer, 0, data, size, &error), error);
     for (int i = 0; i < rows * LANES; i++)
         values[i / LANES][i % LANES] = real == QN_FLOAT64
