@@ -85,9 +85,11 @@ void qn_chain_launch(const struct qn_plan *plan, const struct chain *chain,
     qn_launch_long(launch, SPAN);
     launch->flops = (double)n * chain->node_count;
     launch->bytes = count_bytes(chain, n);
-    if (plan->limits->variant == QN_VARIANT_CPU)
-        qn_launch_grid(launch, (size_t)((n + SPAN - 1) / SPAN), 1, 1, 1, 1);
-    else
-        qn_launch_grid(launch, (size_t)((n + GPU_GROUP - 1) / GPU_GROUP), 1,
-                       1, GPU_GROUP, 1);
+    bool is_cpu = plan->limits->variant == QN_VARIANT_CPU;
+    int64_t group = plan->limits->max_group_size < GPU_GROUP
+                        ? plan->limits->max_group_size
+                        : GPU_GROUP;
+    int64_t share = is_cpu ? SPAN : group;
+    qn_launch_grid(launch, (size_t)((n + share - 1) / share), 1, 1,
+                   is_cpu ? 1 : (size_t)group, 1);
 }
