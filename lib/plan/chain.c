@@ -166,17 +166,18 @@ static void write_fetch(const struct qn_plan *plan, struct qn_text *text,
     int64_t inner = layout->strides[layout->shape.rank - 1];
     const char *load = load_of(plan, external->node->dtype);
     if (external->is_value && external->is_uint)
-        qn_text_add(text, "    const uint x%d = a%d;\n", e, e);
+        qn_text_add(text, "    const uint x%d = arg%d;\n", e, e);
     else if (external->is_value)
-        qn_text_add(text, "    const RV x%d = (RV)(a%d);\n", e, e);
+        qn_text_add(text, "    const RV x%d = (RV)(arg%d);\n", e, e);
     else if (qn_layout_repeats(layout) || inner == 0)
-        qn_text_add(text, "    const RV x%d = (RV)((REAL)*a%d);\n", e, e);
+        qn_text_add(text, "    const RV x%d = (RV)((REAL)*arg%d);\n", e, e);
     else if (qn_layout_is_contiguous(layout) || inner == 1)
-        qn_text_add(text, "    const RV x%d = load_%s(a%d, m);\n", e, load,
+        qn_text_add(text, "    const RV x%d = load_%s(arg%d, m);\n", e, load,
                     e);
     else
-        qn_text_add(text, "    const RV x%d = gather_%s(a%d, a%d_in, m);\n",
-                    e, load, e, e);
+        qn_text_add(text,
+                    "    const RV x%d = gather_%s(arg%d, arg%d_in, m);\n", e,
+                    load, e, e);
 }
 
 static void write_call(const struct qn_plan *plan, struct qn_text *text,
@@ -205,8 +206,8 @@ static void write_call(const struct qn_plan *plan, struct qn_text *text,
     }
     for (int k = 0; k < node->op->param_count; k++) {
         bool is_uint = node->op->uint_params >> k & 1;
-        qn_text_add(text, is_uint ? "%sp%d_%d" : "%s(RV)(p%d_%d)", comma, n,
-                    k);
+        qn_text_add(text, is_uint ? "%spar%d_%d" : "%s(RV)(par%d_%d)", comma,
+                    n, k);
         comma = ", ";
     }
     qn_text_add(text, ");\n");
@@ -225,33 +226,34 @@ static void write_params(const struct qn_plan *plan, struct qn_text *text,
         comma = ", ";
         if (is_call) {
             if (!qn_external_is_strided(x)) {
-                qn_text_add(text, "a%d", e);
+                qn_text_add(text, "arg%d", e);
                 if (!x->is_value && x->layout.offset)
-                    qn_text_add(text, " + a%d_at", e);
+                    qn_text_add(text, " + arg%d_at", e);
                 if (!x->is_value && !qn_layout_repeats(&x->layout))
                     qn_text_add(text, " + (i)");
             } else if (x->layout.strides[last] == 0)
-                qn_text_add(text, "a%d + b%d", e, e);
+                qn_text_add(text, "arg%d + row%d", e, e);
             else if (x->layout.strides[last] == 1)
-                qn_text_add(text, "a%d + b%d + (j)", e, e);
+                qn_text_add(text, "arg%d + row%d + (j)", e, e);
             else
-                qn_text_add(text, "a%d + b%d + (j) * a%d_in, a%d_in", e, e, e,
-                            e);
+                qn_text_add(text,
+                            "arg%d + row%d + (j) * arg%d_in, arg%d_in", e, e,
+                            e, e);
             continue;
         }
         if (x->is_value)
-            qn_text_add(text, "const %s a%d", x->is_uint ? "uint" : "REAL",
+            qn_text_add(text, "const %s arg%d", x->is_uint ? "uint" : "REAL",
                         e);
         else
-            qn_text_add(text, "global const %s *a%d",
+            qn_text_add(text, "global const %s *arg%d",
                         type_of(plan, x->node->dtype), e);
         if (qn_external_is_strided(x) && x->layout.strides[last] > 1)
-            qn_text_add(text, ", const long a%d_in", e);
+            qn_text_add(text, ", const long arg%d_in", e);
     }
     for (int n = 0; n < chain->node_count; n++)
         for (int k = 0; k < chain->nodes[n]->op->param_count; k++) {
             bool is_uint = chain->nodes[n]->op->uint_params >> k & 1;
-            qn_text_add(text, "%s%sp%d_%d", comma,
+            qn_text_add(text, "%s%spar%d_%d", comma,
                         is_call   ? ""
                         : is_uint ? "const uint "
                                   : "const REAL ",
@@ -267,15 +269,15 @@ static void write_stride_params(struct qn_text *text,
     for (int e = 0; e < chain->external_count; e++) {
         const struct external *x = &chain->externals[e];
         if (!x->is_value && x->layout.offset && !qn_external_is_strided(x))
-            qn_text_add(text, ", const long a%d_at", e);
+            qn_text_add(text, ", const long arg%d_at", e);
         if (!qn_external_is_strided(x))
             continue;
-        qn_text_add(text, ", const long a%d_at", e);
+        qn_text_add(text, ", const long arg%d_at", e);
         for (int d = 0; d + 1 < chain->space.rank; d++)
-            qn_text_add(text, ", const long a%d_s%d", e, d);
+            qn_text_add(text, ", const long arg%d_s%d", e, d);
     }
     for (int d = 1; d + 1 < chain->space.rank; d++)
-        qn_text_add(text, ", const ulong d%d", d);
+        qn_text_add(text, ", const ulong dim%d", d);
 }
 
 // Where each strided operand's row begins: row = (c0, c1, ...).
@@ -284,19 +286,19 @@ static void write_row_setup(struct qn_text *text, const struct chain *chain)
     int outer = chain->space.rank - 1;
     qn_text_add(text, "#define ROW_SETUP(row) ");
     for (int d = outer - 1; d >= 0; d--) {
-        qn_text_add(text, "const long c%d = ", d);
+        qn_text_add(text, "const long at%d = ", d);
         const char *open = d ? "(" : "";
         qn_text_add(text, "%s(row)", open);
         for (int k = outer - 1; k > d; k--)
-            qn_text_add(text, " / d%d", k);
-        qn_text_add(text, d ? ") %% d%d; " : "; ", d);
+            qn_text_add(text, " / dim%d", k);
+        qn_text_add(text, d ? ") %% dim%d; " : "; ", d);
     }
     for (int e = 0; e < chain->external_count; e++) {
         if (!qn_external_is_strided(&chain->externals[e]))
             continue;
-        qn_text_add(text, "const long b%d = a%d_at", e, e);
+        qn_text_add(text, "const long row%d = arg%d_at", e, e);
         for (int d = 0; d < outer; d++)
-            qn_text_add(text, " + c%d * a%d_s%d", d, e, d);
+            qn_text_add(text, " + at%d * arg%d_s%d", d, e, d);
         qn_text_add(text, "; ");
     }
     qn_text_add(text, "\n");
