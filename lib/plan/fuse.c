@@ -249,7 +249,8 @@ static bool separate_value(struct qn_plan *plan, const struct qn_node *writer,
         if (external->is_value)
             continue;
         struct read read = qn_plan_source(plan, external->node, false);
-        if (!read.is_copy && read.node->group && qn_plan_overlaps(read.node, state) &&
+        if (!read.is_copy && read.node->group &&
+            qn_plan_overlaps(read.node, state) &&
             (read.node != state || external->layout.offset ||
              !qn_layout_is_contiguous(&external->layout)))
             is_hazard = true;
