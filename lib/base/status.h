@@ -6,7 +6,9 @@
 
 #include "quern/status.h"
 
-#if defined(__GNUC__)
+#if defined(__MINGW32__)
+#define QN_PRINTF(f, a) __attribute__((format(gnu_printf, f, a)))
+#elif defined(__GNUC__)
 #define QN_PRINTF(f, a) __attribute__((format(printf, f, a)))
 #else
 #define QN_PRINTF(f, a)
