@@ -1,0 +1,458 @@
+#define _POSIX_C_SOURCE 200809L // open_memstream
+// Optimizers against references in double, written from PyTorch's documented
+// formulas, over whole trajectories: parameters, slots, padding.
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "qn_check.h"
+#include "quern/nn.h"
+#include "quern/op.h"
+
+enum { MAX_COUNT = 6000, MAX_TENSORS = 3 };
+
+// ---- the references ----
+
+// The state of one problem in double: all parameters one after the other.
+struct reference {
+    double x[MAX_COUNT], first[MAX_COUNT], second[MAX_COUNT];
+};
+
+typedef void update_rule(struct reference *r, int i, double g, double lr, int step,
+                  const double *hyper);
+
+// torch.optim.SGD without momentum; hyper: weight_decay
+static void sgd(struct reference *r, int i, double g, double lr, int step,
+                const double *hyper)
+{
+    (void)step;
+    r->x[i] -= lr * (g + hyper[0] * r->x[i]);
+}
+
+// torch.optim.SGD: the buffer starts as the first gradient; hyper: momentum,
+// weight_decay
+static void momentum(struct reference *r, int i, double g, double lr,
+                     int step, const double *hyper)
+{
+    g += hyper[1] * r->x[i];
+    r->first[i] = step == 1 ? g : hyper[0] * r->first[i] + g;
+    r->x[i] -= lr * r->first[i];
+}
+
+// torch.optim.Adam; hyper: beta1, beta2, eps, weight_decay
+static void adam(struct reference *r, int i, double g, double lr, int step,
+                 const double *hyper)
+{
+    g += hyper[3] * r->x[i];
+    r->first[i] = hyper[0] * r->first[i] + (1 - hyper[0]) * g;
+    r->second[i] = hyper[1] * r->second[i] + (1 - hyper[1]) * g * g;
+    double correction1 = 1 - pow(hyper[0], step);
+    double correction2 = 1 - pow(hyper[1], step);
+    double root = sqrt(r->second[i]) / sqrt(correction2) + hyper[2];
+    r->x[i] -= lr / correction1 * r->first[i] / root;
+}
+
+// ---- the problem ----
+
+// loss = sum c (x - t)^2 + sigmoid(x), gradient 2 c (x - t) + s (1 - s)
+struct problem {
+    qn_dtype real;
+    int sizes[MAX_TENSORS]; // 0: none
+    int count;
+    double c[MAX_COUNT], t[MAX_COUNT], x[MAX_COUNT];
+};
+
+static void make_problem(struct problem *p, qn_dtype real, int a, int b,
+                         int c)
+{
+    struct qn_check_rng rng = {42};
+    *p = (struct problem){.real = real, .sizes = {a, b, c}};
+    for (int i = 0; i < a + b + c; i++) {
+        p->c[i] = (float)qn_check_uniform(&rng, 0.1, 2);
+        p->t[i] = (float)qn_check_uniform(&rng, -1, 1);
+        p->x[i] = (float)qn_check_uniform(&rng, -2, 2);
+    }
+    p->count = a + b + c;
+}
+
+static double gradient(const struct problem *p, int i, double x)
+{
+    double s = 1 / (1 + exp(-x));
+    return 2 * p->c[i] * (x - p->t[i]) + s * (1 - s);
+}
+
+// Between the host's double and the device's real type.
+static void to_real(qn_dtype real, const double *from, void *to, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (real == QN_FLOAT64)
+            ((double *)to)[i] = from[i];
+        else
+            ((float *)to)[i] = (float)from[i];
+}
+
+static void to_double(qn_dtype real, const void *from, double *to, int count)
+{
+    for (int i = 0; i < count; i++)
+        to[i] = real == QN_FLOAT64 ? ((const double *)from)[i]
+                                   : (double)((const float *)from)[i];
+}
+
+static qn_node *constant(qn_graph *g, const struct problem *p,
+                         const double *values, int count)
+{
+    double data[MAX_COUNT];
+    to_real(p->real, values, data, count);
+    return qn_constant_data(g, p->real, qn_shape_of(count), data);
+}
+
+static const char *name_of(int tensor)
+{
+    static const char *const names[MAX_TENSORS] = {"0.weight", "0.bias",
+                                                   "2.weight"};
+    return names[tensor];
+}
+
+static qn_node *build_loss(qn_graph *g, const struct problem *p)
+{
+    qn_node *loss = NULL;
+    for (int k = 0, at = 0; k < MAX_TENSORS && p->sizes[k];
+         at += p->sizes[k++]) {
+        int n = p->sizes[k];
+        qn_node *x = qn_parameter(g, name_of(k), qn_shape_of(n));
+        qn_node *off = qn_sub(g, x, constant(g, p, p->t + at, n));
+        qn_node *term = qn_add(
+            g, qn_mul(g, constant(g, p, p->c + at, n), qn_square(g, off)),
+            qn_sigmoid(g, x));
+        qn_node *sum = qn_sum(g, term, NULL);
+        loss = loss ? qn_add(g, loss, sum) : sum;
+    }
+    return loss;
+}
+
+// ---- a run ----
+
+struct run {
+    const struct problem *problem;
+    qn_graph *g;
+    qn_store *store;
+    qn_plan *plan;
+    qn_node *lr, *step;
+    char what[64]; // for messages
+};
+
+static void copy_group(struct run *run, const char *group, double *values,
+                       bool write)
+{
+    const struct problem *p = run->problem;
+    qn_error error = {0};
+    double data[MAX_COUNT];
+    for (int k = 0, at = 0; k < MAX_TENSORS && p->sizes[k];
+         at += p->sizes[k++]) {
+        size_t size = (size_t)p->sizes[k] * qn_dtype_size(p->real);
+        int index = qn_store_find(run->store, group, name_of(k));
+        ck_assert_msg(index >= 0, "no %s in %s", name_of(k), group);
+        if (write) {
+            to_real(p->real, values + at, data, p->sizes[k]);
+            ck_assert_ok(
+                qn_store_write(run->store, index, data, size, &error), error);
+        } else {
+            ck_assert_ok(qn_store_read(run->store, index, data, size, &error),
+                         error);
+            to_double(p->real, data, values + at, p->sizes[k]);
+        }
+    }
+}
+
+static void start(struct run *run, struct problem *p,
+                  struct qn_optimizer_params params)
+{
+    qn_error error = {0};
+    *run = (struct run){.problem = p, .g = qn_graph_create(p->real)};
+    run->lr = params.lr = qn_scalar(run->g, "lr");
+    run->step = params.step = qn_scalar(run->g, "step");
+    qn_node *loss = build_loss(run->g, p);
+    qn_optimizer_build(run->g, loss, &params);
+    ck_assert_ok(qn_graph_check(run->g, &error), error);
+    run->store = qn_store_create(qn_check_device(), &error);
+    ck_assert_msg(run->store != NULL, "%s", error.text);
+    ck_assert_ok(qn_store_add(run->store, run->g, &error), error);
+    struct qn_plan_params plan = {
+        .graph = run->g, .store = run->store,
+        .outputs = &loss, .output_count = 1};
+    run->plan = qn_plan_create(qn_check_device(), &plan, &error);
+    ck_assert_msg(run->plan != NULL, "%s", error.text);
+    copy_group(run, "parameters", p->x, true);
+}
+
+// The rate falls, as under a schedule.
+static double lr_at(double lr, int step)
+{
+    return lr / (1 + 0.01 * step);
+}
+
+static void advance(struct run *run, double lr, int from, int to)
+{
+    for (int step = from; step <= to; step++) {
+        ck_assert_int_eq(qn_plan_set(run->plan, run->lr, lr_at(lr, step)),
+                         QN_OK);
+        ck_assert_int_eq(qn_plan_set(run->plan, run->step, step), QN_OK);
+        ck_assert_int_eq(qn_plan_run(run->plan), QN_OK);
+    }
+}
+
+static void finish(struct run *run)
+{
+    qn_plan_destroy(&run->plan);
+    qn_store_destroy(&run->store);
+    qn_graph_destroy(&run->g);
+}
+
+static void reference_step(struct reference *r, const struct problem *p,
+                           update_rule *rule, double lr, int step,
+                           const double *hyper)
+{
+    for (int i = 0; i < p->count; i++)
+        rule(r, i, gradient(p, i, r->x[i]), lr, step, hyper);
+}
+
+static void expect_group(struct run *run, const char *group,
+                         const double *want, double rtol, double atol)
+{
+    static double got[MAX_COUNT];
+    char what[160];
+    copy_group(run, group, got, false);
+    snprintf(what, sizeof what, "%.80s: %.60s", run->what, group);
+    qn_check_close(what, got, want, run->problem->count, rtol, atol);
+}
+
+static void expect_state(struct run *run, const struct qn_optimizer *row,
+                         const struct reference *r, double rtol, double atol)
+{
+    const double *slots[] = {r->first, r->second};
+    expect_group(run, "parameters", r->x, rtol, atol);
+    for (int i = 0; i < row->slot_count; i++) {
+        char group[64];
+        snprintf(group, sizeof group, "optimizer.%s", row->slots[i]);
+        expect_group(run, group, slots[i], rtol, atol);
+    }
+}
+
+struct trajectory {
+    const char *optimizer;
+    update_rule *rule;
+    double lr;
+    double hyper[4];
+};
+
+static const struct trajectory trajectories[] = {
+    {"sgd", sgd, 0.05, {0}},
+    {"sgd", sgd, 0.05, {0.1}},
+    {"momentum", momentum, 0.02, {0.9, 0}},
+    {"momentum", momentum, 0.02, {0.5, 0.2}},
+    {"momentum", momentum, 0.05, {0, 0}},
+    {"adam", adam, 0.01, {0.9, 0.999, 1e-8, 0}},
+    // With short averages and a small eps the step is nearly the gradient's
+    // sign, and no two roundings go the same way around the minimum.
+    {"adam", adam, 0.02, {0.5, 0.9, 0.05, 0.1}},
+    {"adam", adam, 0.01, {0, 0, 0.1, 0}},
+};
+enum { TRAJECTORIES = sizeof trajectories / sizeof *trajectories };
+
+static struct qn_optimizer_params params_of(const struct trajectory *t)
+{
+    const struct qn_optimizer *row = qn_optimizer_find(t->optimizer);
+    ck_assert_ptr_nonnull(row);
+    struct qn_optimizer_params params = qn_optimizer_defaults(row);
+    memcpy(params.hyper, t->hyper, (size_t)row->hyper_count * sizeof(double));
+    return params;
+}
+
+static void follow(const struct trajectory *t, struct problem *p, int steps,
+                   double rtol, double atol)
+{
+    static struct reference r;
+    struct run run;
+    const int stops[] = {1, 2, steps / 2, steps};
+    r = (struct reference){0};
+    memcpy(r.x, p->x, sizeof r.x);
+    start(&run, p, params_of(t));
+    for (int k = 0, step = 0; k < 4; k++) {
+        advance(&run, t->lr, step + 1, stops[k]);
+        while (step < stops[k]) {
+            step++;
+            reference_step(&r, p, t->rule, lr_at(t->lr, step), step,
+                           t->hyper);
+        }
+        snprintf(run.what, sizeof run.what, "%s (%g, %g), step %d",
+                 t->optimizer, t->hyper[0], t->hyper[1], step);
+        expect_state(&run, qn_optimizer_find(t->optimizer), &r, rtol, atol);
+    }
+    finish(&run);
+}
+
+static struct problem problem;
+
+// 130 parameters lie in two blocks of alignment, 1 and 3 in one each, so that
+// padding stands between. PyTorch asks rtol 1e-3, atol 5e-4 of its own stored
+// trajectories; float's rounding over 100 steps stays far below.
+START_TEST(float_follows_the_reference)
+{
+    make_problem(&problem, QN_FLOAT32, 130, 1, 3);
+    for (int i = 0; i < TRAJECTORIES; i++)
+        follow(&trajectories[i], &problem, 100, 1e-5, 5e-6);
+}
+END_TEST
+
+// The same kernels in double: the formulas, without float's rounding.
+START_TEST(double_follows_the_reference)
+{
+    if (!qn_device_describe(qn_check_device())->has_float64)
+        return;
+    make_problem(&problem, QN_FLOAT64, 130, 1, 3);
+    for (int i = 0; i < TRAJECTORIES; i++)
+        follow(&trajectories[i], &problem, 100, 1e-11, 1e-12);
+}
+END_TEST
+
+// Several spans on a CPU, several groups on a GPU, the last ones not full.
+START_TEST(large_groups_are_covered)
+{
+    make_problem(&problem, QN_FLOAT32, 4500, 17, 1100);
+    for (int i = 0; i < TRAJECTORIES; i += 3)
+        follow(&trajectories[i], &problem, 4, 1e-5, 5e-6);
+}
+END_TEST
+
+// At step 1, 1 - beta2 is 0.001: in float without care its last three digits
+// would be lost. Adam's first step is lr sign(g), whatever g.
+START_TEST(first_step_of_adam_is_exact)
+{
+    struct run run;
+    double x[MAX_COUNT];
+    make_problem(&problem, QN_FLOAT32, 50, 0, 0);
+    start(&run, &problem, qn_optimizer_defaults(qn_optimizer_find("adam")));
+    advance(&run, 1, 1, 1);
+    copy_group(&run, "parameters", x, false);
+    for (int i = 0; i < problem.count; i++) {
+        double g = gradient(&problem, i, problem.x[i]);
+        double want = problem.x[i] - copysign(lr_at(1, 1), g);
+        ck_assert_double_eq_tol(x[i], want, 4e-7);
+    }
+    finish(&run);
+}
+END_TEST
+
+// A step beyond what float counts exactly still has correction 1.
+START_TEST(late_steps_are_not_corrected)
+{
+    struct run run;
+    double x[MAX_COUNT], first[MAX_COUNT], second[MAX_COUNT];
+    make_problem(&problem, QN_FLOAT32, 20, 0, 0);
+    start(&run, &problem, qn_optimizer_defaults(qn_optimizer_find("adam")));
+    ck_assert_int_eq(qn_plan_set(run.plan, run.lr, 0.5), QN_OK);
+    ck_assert_int_eq(qn_plan_set(run.plan, run.step, 1e9), QN_OK);
+    ck_assert_int_eq(qn_plan_run(run.plan), QN_OK);
+    copy_group(&run, "parameters", x, false);
+    copy_group(&run, "optimizer.exp_avg", first, false);
+    copy_group(&run, "optimizer.exp_avg_sq", second, false);
+    for (int i = 0; i < problem.count; i++)
+        ck_assert_double_eq_tol(
+            x[i], problem.x[i] - 0.5 * first[i] / (sqrt(second[i]) + 1e-8),
+            1e-5);
+    finish(&run);
+}
+END_TEST
+
+START_TEST(runs_repeat_bit_by_bit)
+{
+    make_problem(&problem, QN_FLOAT32, 3000, 7, 0);
+    for (int i = 0; i < TRAJECTORIES; i += 3) {
+        char hashes[2][65];
+        for (int k = 0; k < 2; k++) {
+            struct run run;
+            qn_error error = {0};
+            start(&run, &problem, params_of(&trajectories[i]));
+            advance(&run, 0.01, 1, 5);
+            ck_assert_ok(qn_store_hash(run.store, hashes[k], &error), error);
+            finish(&run);
+        }
+        ck_assert_str_eq(hashes[0], hashes[1]);
+    }
+}
+END_TEST
+
+// One launch whatever the number of parameters.
+START_TEST(update_is_one_launch)
+{
+    for (int i = 0; qn_optimizer_at(i); i++) {
+        struct run run;
+        make_problem(&problem, QN_FLOAT32, 130, 1, 3);
+        start(&run, &problem, qn_optimizer_defaults(qn_optimizer_at(i)));
+        char *text = NULL;
+        size_t size = 0;
+        FILE *file = open_memstream(&text, &size);
+        ck_assert_int_eq(qn_plan_dump_text(run.plan, file), QN_OK);
+        fclose(file);
+        const char *line = strstr(text, "  update  ");
+        ck_assert_msg(line != NULL, "no update in\n%s", text);
+        const char *end = strchr(line, '\n'), *one = strstr(line, " 1 launch");
+        ck_assert_msg(one && one < end, "not one launch in\n%s", text);
+        free(text);
+        finish(&run);
+    }
+}
+END_TEST
+
+START_TEST(wrong_settings_are_named)
+{
+    qn_error error = {0};
+    const struct qn_optimizer *row = qn_optimizer_find("adam");
+    ck_assert_int_eq(qn_optimizer_hyper_find(row, "beta2"), 1);
+    ck_assert_int_eq(qn_optimizer_hyper_find(row, "momentum"), -1);
+    struct qn_optimizer_params params = qn_optimizer_defaults(row);
+    qn_graph *g = qn_graph_create(QN_FLOAT32);
+    params.lr = qn_scalar(g, "lr");
+    params.step = qn_scalar(g, "step");
+    params.hyper[1] = 1;
+    make_problem(&problem, QN_FLOAT32, 3, 0, 0);
+    ck_assert_int_eq(qn_optimizer_build(g, build_loss(g, &problem), &params),
+                     QN_BAD_ARGUMENT);
+    qn_graph_check(g, &error);
+    ck_assert_ptr_nonnull(strstr(error.text, "adam: beta2 is 1"));
+    qn_graph_destroy(&g);
+    g = qn_graph_create(QN_FLOAT32);
+    params = qn_optimizer_defaults(row);
+    params.lr = params.step = qn_scalar(g, "lr");
+    ck_assert_int_eq(qn_optimizer_build(g, qn_constant(g, 1), &params),
+                     QN_BAD_ARGUMENT);
+    error = (qn_error){0};
+    qn_graph_check(g, &error);
+    ck_assert_ptr_nonnull(strstr(error.text, "no parameters"));
+    qn_graph_destroy(&g);
+}
+END_TEST
+
+START_TEST(rows_are_complete)
+{
+    const struct qn_optimizer *row;
+    int count = 0;
+    for (; (row = qn_optimizer_at(count)); count++) {
+        ck_assert_ptr_eq(qn_optimizer_find(row->name), row);
+        ck_assert(*row->formula && *row->source && row->lr > 0);
+        for (int i = 0; i < row->hyper_count; i++)
+            ck_assert(row->hyper[i].value >= row->hyper[i].minimum &&
+                      row->hyper[i].value <= row->hyper[i].maximum);
+    }
+    ck_assert_int_ge(count, 3);
+    ck_assert_ptr_null(qn_optimizer_at(-1));
+    ck_assert_ptr_null(qn_optimizer_find("Adam"));
+}
+END_TEST
+
+QN_CHECK_MAIN("optim", rows_are_complete, wrong_settings_are_named,
+              float_follows_the_reference, double_follows_the_reference,
+              large_groups_are_covered, first_step_of_adam_is_exact,
+              late_steps_are_not_corrected, runs_repeat_bit_by_bit,
+              update_is_one_launch)
