@@ -150,3 +150,47 @@ static inline RV load_line(global const REAL *p, const long m, const long left)
     return SEL(LANE < K(m), v, K(-INFINITY));
 }
 #endif
+
+// ---- store hooks ----
+//
+// What a heavy kernel can do to its result while it stores it, as run-time
+// flags, so that no program is compiled for it. The flags are QN_HOOK_* of
+// lib/tensor/launch.h, applied in this order:
+//
+//   1 ADD_ROW  v += row[column]
+//   2 ADD      v += full[i]
+//   4 RELU     v = v < 0 ? 0 : v            NaN stays
+//   8 GATE     v = gate[i] > 0 ? v : 0
+//
+// row[COLUMNS]; full and gate are as large as the output, in its layout; i is
+// the output's element. A pointer whose flag is off is never read. The output
+// must not share memory with them: a kernel may keep partial sums there.
+#define HOOK_PARAMS                                                   \
+    const int hook_flags, global const REAL *hook_row,                \
+        global const REAL *hook_full, global const REAL *hook_gate
+#define HOOK_ARGS hook_flags, hook_row, hook_full, hook_gate
+#define HOOKS                                                         \
+    (struct hooks) { HOOK_ARGS }
+
+struct hooks {
+    int flags;
+    global const REAL *row;
+    global const REAL *full;
+    global const REAL *gate;
+};
+
+// Applies the flagged hooks to m lanes, the first of which is element i in
+// column `column`.
+static inline RV apply_hooks(RV v, const struct hooks h, const long i,
+                             const int column, const int m)
+{
+    if (h.flags & 1)
+        v += load_real(h.row + column, m);
+    if (h.flags & 2)
+        v += load_real(h.full + i, m);
+    if (h.flags & 4)
+        v = SEL(v < K(0), K(0), v);
+    if (h.flags & 8)
+        v = SEL(load_real(h.gate + i, m) > K(0), v, K(0));
+    return v;
+}
