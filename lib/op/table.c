@@ -59,6 +59,7 @@
     X(concat)                                                              \
     X(pack)                                                                \
     /* matmul.c */                                                         \
+    X(matmul)                                                              \
     /* softmax.c */                                                        \
     X(softmax)                                                             \
     X(log_softmax)                                                         \
