@@ -1,0 +1,101 @@
+// The compact grammar: "512-relu-dropout0.5-10".
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nn/json.h"
+#include "nn/model.h"
+
+enum { MAX_TOKEN = 64 };
+
+// The layer with the longest name that `token` begins with.
+static const qn_layer *find_prefix(const char *token)
+{
+    const qn_layer *best = NULL, *layer;
+    for (int i = 0; (layer = qn_layer_at(i)); i++)
+        if (strncmp(token, layer->name, strlen(layer->name)) == 0 &&
+            (!best || strlen(layer->name) > strlen(best->name)))
+            best = layer;
+    return best;
+}
+
+// A number as JSON writes it, so that no locale changes its meaning. No blanks
+// around it.
+static bool parse_number(const char *text, double *value, bool *is_integer)
+{
+    if (text[strspn(text, "0123456789.eE+")])
+        return false;
+    json_t *number = json_loads(text, JSON_DECODE_ANY, NULL);
+    bool is_number = json_is_number(number);
+    if (is_number) {
+        *value = json_number_value(number);
+        *is_integer = json_is_integer(number);
+    }
+    json_decref(number);
+    return is_number;
+}
+
+static qn_status set_number(struct qn_layer_spec *spec, const char *digits,
+                            const char *where, qn_error *error)
+{
+    const struct qn_layer_key *key = qn_layer_key_at(spec->layer, 0);
+    double value;
+    bool is_integer;
+    if (!key)
+        return qn_fail(error, QN_FORMAT, "%s: %s takes no number, not \"%s\"",
+                       where, spec->layer->name, digits);
+    if (!parse_number(digits, &value, &is_integer))
+        return qn_fail(error, QN_FORMAT,
+                       "%s: \"%s\" is no number; write it as in dropout0.5",
+                       where, digits);
+    if (!is_integer && strcmp(key->type, "integer") == 0)
+        return qn_fail(error, QN_FORMAT,
+                       "%s (%s): %s is %s and must be a whole number", where,
+                       spec->layer->name, key->name, digits);
+    return qn_layer_spec_set(spec, 0, value, where, error);
+}
+
+static qn_status parse_token(struct qn_model *model, const char *token,
+                             const char *what, qn_error *error)
+{
+    char where[256];
+    snprintf(where, sizeof where, "%.150s: layer %d", what,
+             model->layer_count);
+    if (!*token)
+        return qn_fail(error, QN_FORMAT,
+                       "%s is empty: a model is layers with single dashes "
+                       "between them, such as 512-relu-10",
+                       where);
+    bool is_width = isdigit((unsigned char)*token) != 0;
+    const qn_layer *layer =
+        is_width ? qn_layer_find("dense") : find_prefix(token);
+    const char *digits =
+        layer && !is_width ? token + strlen(layer->name) : token;
+    if (!layer || isalpha((unsigned char)*digits) || *digits == '_')
+        return qn_model_fail_name(token, where, error);
+    struct qn_layer_spec spec = qn_layer_spec_make(layer);
+    if (*digits)
+        QN_TRY(set_number(&spec, digits, where, error));
+    QN_TRY(qn_layer_spec_check(&spec, where, error));
+    return qn_model_add(model, &spec, what, error);
+}
+
+qn_status qn_model_parse_text(struct qn_model *model, const char *text,
+                              const char *what, qn_error *error)
+{
+    for (const char *rest = text;;) {
+        char token[MAX_TOKEN];
+        size_t length = strcspn(rest, "-");
+        if (length >= sizeof token)
+            return qn_fail(error, QN_FORMAT,
+                           "%.100s: layer %d is more than %d characters long",
+                           what, model->layer_count, MAX_TOKEN - 1);
+        memcpy(token, rest, length);
+        token[length] = 0;
+        QN_TRY(parse_token(model, token, what, error));
+        if (!rest[length])
+            return QN_OK;
+        rest += length + 1;
+    }
+}
