@@ -34,7 +34,8 @@ extern "C" {
     X(BUILD, "a kernel did not compile")                                  \
     X(IO, "a file could not be read or written")                          \
     X(FORMAT, "a file's content is not what its format demands")          \
-    X(INTERRUPTED, "stopped on request; what was reached has been saved")
+    X(INTERRUPTED, "stopped on request; what was reached has been saved") \
+    X(NOT_FINITE, "training diverged: a value is infinite or not a number")
 
 typedef enum qn_status {
 #define QN_STATUS_MEMBER(name, sentence) QN_##name,

@@ -50,6 +50,11 @@ qn_status qn_csv_read(const char *name, const char *text, size_t size,
                       int64_t columns, unsigned char **values, int64_t *rows,
                       qn_error *error);
 
+// ---- the table (dataset.c) ----
+
+// CRC-32 over samples and labels of both parts: tells sets apart.
+uint32_t qn_dataset_checksum(const qn_dataset *dataset);
+
 // ---- digits (digits.c) ----
 
 // The embedded set. `folder` is NULL.

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 #include "base/os.h"
 #include "base/text.h"
@@ -85,6 +86,32 @@ static qn_dataset *open_entry(const struct entry *entry, const char *name,
     if (entry->open(folder, dataset, error) != QN_OK)
         qn_dataset_destroy(&dataset);
     return dataset;
+}
+
+// zlib counts in uInt.
+static unsigned long add_crc(unsigned long crc, const void *data, size_t size)
+{
+    const unsigned char *bytes = data;
+    while (size) {
+        size_t part = size < 1 << 30 ? size : 1 << 30;
+        crc = crc32(crc, bytes, (uInt)part);
+        bytes += part;
+        size -= part;
+    }
+    return crc;
+}
+
+uint32_t qn_dataset_checksum(const qn_dataset *dataset)
+{
+    size_t one = (size_t)qn_shape_count(&dataset->shape);
+    size_t train = (size_t)dataset->train_count;
+    size_t test = (size_t)dataset->test_count;
+    unsigned long crc = crc32(0, NULL, 0);
+    crc = add_crc(crc, dataset->train_x, train * one);
+    crc = add_crc(crc, dataset->train_y, train * sizeof *dataset->train_y);
+    crc = add_crc(crc, dataset->test_x, test * one);
+    crc = add_crc(crc, dataset->test_y, test * sizeof *dataset->test_y);
+    return (uint32_t)crc;
 }
 
 // ---- by name ----

@@ -1,0 +1,242 @@
+// Prediction in large batches, and what is counted from it. Batches are
+// written to inputs: the samples need not lie on the device.
+#include <stdlib.h>
+#include <string.h>
+
+#include "quern/op.h"
+#include "train/train.h"
+
+enum { BATCH_MAX = 1000 };
+
+// The plan for one batch size.
+struct stage {
+    int64_t batch;
+    qn_graph *graph;
+    qn_plan *plan;
+    qn_node *x, *labels;
+    qn_node *loss, *correct, *probabilities;
+};
+
+struct qn_predictor {
+    qn_device *device;
+    int64_t count;    // samples in all
+    size_t sample;    // bytes of one
+    int classes;
+    struct stage stages[2]; // full batches; the rest, if there is one
+};
+
+// ---- making ----
+
+static qn_shape batch_shape(int64_t batch, const qn_shape *sample)
+{
+    qn_shape shape = {.rank = sample->rank + 1, .dims = {batch}};
+    for (int i = 0; i < sample->rank; i++)
+        shape.dims[i + 1] = sample->dims[i];
+    return shape;
+}
+
+static qn_status build_graph(struct stage *stage, const qn_model *model,
+                             const struct qn_loss *loss,
+                             const qn_dataset *like, qn_error *error)
+{
+    qn_graph *g = stage->graph;
+    stage->x = qn_input(g, "x", QN_UINT8,
+                        batch_shape(stage->batch, &like->shape));
+    stage->labels = qn_input(g, "labels", QN_INT32,
+                             qn_shape_of(stage->batch));
+    struct qn_model_build_params params = {.training = false};
+    qn_node *logits = qn_build_logits(
+        g, qn_scale_pixels(g, stage->x, like), model, like, &params, error);
+    if (!logits)
+        return qn_graph_check(g, error) != QN_OK ? qn_graph_check(g, NULL)
+                                                 : QN_BAD_SHAPE;
+    if (loss) {
+        stage->loss = loss->build(g, logits, stage->labels);
+        qn_node *right = qn_equal(g, qn_argmax(g, logits, 1), stage->labels);
+        stage->correct = qn_sum(g, right, NULL);
+    } else {
+        stage->probabilities = qn_softmax(g, logits, 1);
+    }
+    return qn_graph_check(g, error);
+}
+
+static qn_status create_stage(struct qn_predictor *predictor, qn_store *store,
+                              const qn_model *model,
+                              const struct qn_loss *loss,
+                              const qn_dataset *like, struct stage *stage,
+                              qn_error *error)
+{
+    stage->graph = qn_graph_create(QN_FLOAT32);
+    if (!stage->graph)
+        return qn_fail_memory(error, sizeof *stage);
+    QN_TRY(build_graph(stage, model, loss, like, error));
+    QN_TRY(qn_store_add(store, stage->graph, error));
+    qn_node *outputs[2] = {stage->probabilities};
+    int count = 1;
+    if (loss) {
+        outputs[0] = stage->loss;
+        outputs[1] = stage->correct;
+        count = 2;
+    }
+    struct qn_plan_params params = {.graph = stage->graph, .store = store,
+                                    .outputs = outputs,
+                                    .output_count = count};
+    stage->plan = qn_plan_create(predictor->device, &params, error);
+    return stage->plan ? QN_OK
+           : error && error->status ? error->status
+                                    : QN_DEVICE;
+}
+
+// Batches of equal size as far as possible: 1,001 samples are 501 and 500.
+qn_status qn_predictor_create(qn_device *device, qn_store *store,
+                              const qn_model *model,
+                              const struct qn_loss *loss,
+                              const qn_dataset *like, int64_t count,
+                              struct qn_predictor **out, qn_error *error)
+{
+    struct qn_predictor *predictor = calloc(1, sizeof *predictor);
+    *out = NULL;
+    if (!predictor)
+        return qn_fail_memory(error, sizeof *predictor);
+    predictor->device = device;
+    predictor->count = count;
+    predictor->classes = like->classes;
+    predictor->sample = (size_t)qn_shape_count(&like->shape);
+    int64_t batches = (count + BATCH_MAX - 1) / BATCH_MAX;
+    int64_t batch = (count + batches - 1) / batches;
+    predictor->stages[0].batch = batch;
+    predictor->stages[1].batch = count % batch;
+    qn_status status = QN_OK;
+    for (int i = 0; i < 2 && status == QN_OK; i++)
+        if (predictor->stages[i].batch)
+            status = create_stage(predictor, store, model, loss, like,
+                                  &predictor->stages[i], error);
+    if (status != QN_OK)
+        qn_predictor_destroy(&predictor);
+    *out = predictor;
+    return status;
+}
+
+void qn_predictor_destroy(struct qn_predictor **predictor)
+{
+    if (!predictor || !*predictor)
+        return;
+    for (int i = 0; i < 2; i++) {
+        qn_plan_destroy(&(*predictor)->stages[i].plan);
+        qn_graph_destroy(&(*predictor)->stages[i].graph);
+    }
+    free(*predictor);
+    *predictor = NULL;
+}
+
+// ---- running ----
+
+// The stage for the batch that begins at `first`.
+static struct stage *stage_for(struct qn_predictor *predictor, int64_t first)
+{
+    struct stage *full = &predictor->stages[0];
+    return first + full->batch <= predictor->count ? full
+                                                   : &predictor->stages[1];
+}
+
+// The first failure of a plan becomes the caller's error.
+static qn_status pass_on(qn_plan *plan, qn_status status, qn_error *error)
+{
+    if (status != QN_OK)
+        qn_fail(error, status, "%s", qn_plan_error(plan)->text);
+    return status;
+}
+
+static qn_status run_stage(struct stage *stage, const unsigned char *x,
+                           size_t x_size, const int32_t *labels,
+                           qn_error *error)
+{
+    qn_status status = qn_plan_write(stage->plan, stage->x, x, x_size);
+    if (status == QN_OK && labels)
+        status = qn_plan_write(stage->plan, stage->labels, labels,
+                               (size_t)stage->batch * sizeof *labels);
+    if (status == QN_OK)
+        status = qn_plan_run(stage->plan);
+    return pass_on(stage->plan, status, error);
+}
+
+qn_status qn_predictor_evaluate(struct qn_predictor *predictor,
+                                const unsigned char *x, const int32_t *y,
+                                double *loss, double *accuracy,
+                                qn_error *error)
+{
+    double loss_sum = 0, correct_sum = 0;
+    struct stage *stage;
+    for (int64_t i = 0; i < predictor->count; i += stage->batch) {
+        stage = stage_for(predictor, i);
+        float mean, correct;
+        QN_TRY(run_stage(stage, x + (size_t)i * predictor->sample,
+                         (size_t)stage->batch * predictor->sample, y + i,
+                         error));
+        QN_TRY(pass_on(stage->plan,
+                       qn_plan_read(stage->plan, stage->loss, &mean,
+                                    sizeof mean), error));
+        QN_TRY(pass_on(stage->plan,
+                       qn_plan_read(stage->plan, stage->correct, &correct,
+                                    sizeof correct), error));
+        loss_sum += (double)mean * (double)stage->batch;
+        correct_sum += (double)correct;
+    }
+    *loss = loss_sum / (double)predictor->count;
+    *accuracy = correct_sum / (double)predictor->count;
+    return QN_OK;
+}
+
+static qn_status predict_all(struct qn_predictor *predictor,
+                             const unsigned char *x, float *probabilities,
+                             qn_error *error)
+{
+    struct stage *stage;
+    for (int64_t i = 0; i < predictor->count; i += stage->batch) {
+        stage = stage_for(predictor, i);
+        size_t size = (size_t)stage->batch * (size_t)predictor->classes *
+                      sizeof *probabilities;
+        QN_TRY(run_stage(stage, x + (size_t)i * predictor->sample,
+                         (size_t)stage->batch * predictor->sample, NULL,
+                         error));
+        QN_TRY(pass_on(stage->plan,
+                       qn_plan_read(stage->plan, stage->probabilities,
+                                    probabilities + i * predictor->classes,
+                                    size), error));
+    }
+    return QN_OK;
+}
+
+// ---- the public face ----
+
+qn_status qn_evaluate(qn_device *device, const qn_model *model,
+                      qn_store *store, const qn_dataset *dataset,
+                      double *loss, double *accuracy, qn_error *error)
+{
+    QN_REQUIRE(error, device && model && store && dataset);
+    QN_REQUIRE(error, loss && accuracy);
+    QN_REQUIRE(error, dataset->test_count > 0);
+    struct qn_predictor *predictor;
+    QN_TRY(qn_predictor_create(device, store, model,
+                               qn_loss_find("softmax_cross_entropy"), dataset,
+                               dataset->test_count, &predictor, error));
+    qn_status status = qn_predictor_evaluate(
+        predictor, dataset->test_x, dataset->test_y, loss, accuracy, error);
+    qn_predictor_destroy(&predictor);
+    return status;
+}
+
+qn_status qn_predict(qn_device *device, const qn_model *model,
+                     qn_store *store, const qn_dataset *like,
+                     const unsigned char *samples, int64_t count,
+                     float *probabilities, qn_error *error)
+{
+    QN_REQUIRE(error, device && model && store && like);
+    QN_REQUIRE(error, samples && probabilities && count > 0);
+    struct qn_predictor *predictor;
+    QN_TRY(qn_predictor_create(device, store, model, NULL, like, count,
+                               &predictor, error));
+    qn_status status = predict_all(predictor, samples, probabilities, error);
+    qn_predictor_destroy(&predictor);
+    return status;
+}

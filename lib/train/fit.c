@@ -1,0 +1,529 @@
+// The training loop: steps, epochs, checkpoints, resume.
+//
+// Between the steps of an epoch nothing waits for the device, but for readings
+// that are already old (meter.c), checkpoints that were asked for, and the
+// first step of all, whose end is what a user waits for.
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/os.h"
+#include "device/device.h"
+#include "train/train.h"
+
+// Seconds between two calls of the progress callback.
+static const double progress_period = 0.1;
+
+struct fit {
+    qn_device *device;
+    const struct qn_fit_params *params;
+    struct qn_settings settings;
+    char folder[QN_PATH_SIZE]; // empty: no files
+    json_t *settings_json;     // NULL: no files
+    qn_store *store;
+    struct qn_train_stage full, rest;
+    struct qn_predictor *predictor;
+    struct qn_meter *meter;
+    int32_t *order;
+    int order_index; // of the order in the store
+    struct qn_run_state state;
+    struct qn_reading reading;
+    qn_fit_result *result;
+    double start;         // of this call
+    double last_progress; // when the callback was called
+    double busy_seconds;  // of steps, without the first one
+    int64_t busy_samples;
+    double epoch_start; // when the steps of this epoch began to count
+    int64_t epoch_from; // and with which sample
+    bool stop;          // asked for by the callback
+};
+
+static bool has_folder(const struct fit *fit)
+{
+    return *fit->folder != 0;
+}
+
+// ---- setting up ----
+
+static qn_status open_folder(struct fit *fit, const qn_run *run,
+                             qn_error *error)
+{
+    const char *out = fit->params->out;
+    if (!out && run)
+        out = run->folder;
+    if (!out)
+        return QN_OK;
+    if (snprintf(fit->folder, sizeof fit->folder, "%s", out) >=
+        (int)sizeof fit->folder - 64)
+        return qn_fail(error, QN_BAD_ARGUMENT, "%.60s...: too long", out);
+    return qn_os_make_folder(out, false, error);
+}
+
+static qn_status fill_store(struct fit *fit, qn_error *error)
+{
+    const qn_dataset *data = fit->settings.dataset;
+    size_t count = (size_t)data->train_count;
+    size_t sample = (size_t)qn_shape_count(&data->shape);
+    int images = qn_store_find(fit->store, QN_GROUP_IMAGES, "images");
+    int labels = qn_store_find(fit->store, QN_GROUP_LABELS, "labels");
+    fit->order_index = qn_store_find(fit->store, QN_GROUP_ORDER, "order");
+    fit->order = malloc(count * sizeof *fit->order);
+    if (!fit->order)
+        return qn_fail_memory(error, count * sizeof *fit->order);
+    QN_TRY(qn_store_write(fit->store, images, data->train_x, count * sample,
+                          error));
+    return qn_store_write(fit->store, labels, data->train_y,
+                          count * sizeof *data->train_y, error);
+}
+
+static qn_status build(struct fit *fit, qn_error *error)
+{
+    const struct qn_settings *settings = &fit->settings;
+    const qn_dataset *data = settings->dataset;
+    int64_t rest = data->train_count % settings->batch_size;
+    fit->store = qn_store_create(fit->device, error);
+    if (!fit->store)
+        return QN_DEVICE;
+    QN_TRY(qn_train_stage_create(fit->device, fit->store, settings,
+                                 settings->batch_size, &fit->full, error));
+    if (rest)
+        QN_TRY(qn_train_stage_create(fit->device, fit->store, settings, rest,
+                                     &fit->rest, error));
+    QN_TRY(qn_meter_create(fit->store, &fit->meter, error));
+    return fill_store(fit, error);
+}
+
+// A resumed run takes its variables from the checkpoint, a new one its
+// parameters from the initializers; all else begins as zeros.
+static qn_status fill_variables(struct fit *fit, const qn_run *run,
+                                qn_error *error)
+{
+    const char *fingerprint = qn_device_fingerprint(fit->device);
+    if (!run) {
+        snprintf(fit->state.device, sizeof fit->state.device, "%s",
+                 fingerprint);
+        fit->state.train_loss = fit->state.train_accuracy = (double)NAN;
+        fit->state.test_loss = fit->state.test_accuracy = (double)NAN;
+        return qn_model_init(fit->settings.model, fit->store,
+                             fit->settings.seed, error);
+    }
+    fit->state = run->state;
+    if (strcmp(fit->state.device, fingerprint) != 0)
+        qn_log_write(qn_device_log(fit->device), QN_LOG_WARNING,
+                     "%s was saved with another device, driver or build: the "
+                     "run goes on within rounding, not bit by bit",
+                     run->path);
+    snprintf(fit->state.device, sizeof fit->state.device, "%s", fingerprint);
+    return qn_checkpoint_load(run->checkpoint, fit->store, false, error);
+}
+
+static qn_status check_resume(struct fit *fit, const qn_run *run,
+                              qn_error *error)
+{
+    const struct qn_run_state *state = &run->state;
+    fit->settings_json = qn_settings_json(&fit->settings);
+    if (!fit->settings_json)
+        return qn_fail_memory(error, 1);
+    QN_TRY(qn_settings_compare(run->settings, fit->settings_json, error));
+    if (state->epoch > fit->settings.epochs)
+        return qn_fail(error, QN_BAD_ARGUMENT,
+                       "the run has %d epochs behind it already, so %d is "
+                       "too few", state->epoch, fit->settings.epochs);
+    if (state->sample >= fit->settings.dataset->train_count ||
+        state->sample % fit->settings.batch_size != 0)
+        return qn_fail(error, QN_FORMAT, "%s: its position lies outside of "
+                       "the data set", run->path);
+    return QN_OK;
+}
+
+static qn_status set_up(struct fit *fit, const qn_run *run, qn_error *error)
+{
+    QN_TRY(qn_settings_resolve(fit->params, &fit->settings, error));
+    if (run)
+        QN_TRY(check_resume(fit, run, error));
+    QN_TRY(open_folder(fit, run, error));
+    QN_TRY(build(fit, error));
+    QN_TRY(fill_variables(fit, run, error));
+    // An earlier run's lines in this folder would mix with this one's.
+    if (has_folder(fit))
+        QN_TRY(qn_folder_cut_metrics(fit->folder, fit->state.epoch, error));
+    return QN_OK;
+}
+
+// ---- saving ----
+
+// Whether every parameter is a number: a checkpoint of others is worth
+// nothing.
+static qn_status check_parameters(struct fit *fit, qn_error *error)
+{
+    for (int i = 0; i < qn_store_count(fit->store); i++) {
+        qn_store_entry entry;
+        QN_TRY(qn_store_entry_at(fit->store, i, &entry));
+        if (strcmp(entry.group, "parameters") != 0)
+            continue;
+        int64_t count = qn_shape_count(&entry.shape);
+        size_t size = (size_t)count * sizeof(float);
+        float *values = malloc(size);
+        if (!values)
+            return qn_fail_memory(error, size);
+        qn_status status = qn_store_read(fit->store, i, values, size, error);
+        for (int64_t k = 0; k < count && status == QN_OK; k++)
+            if (!isfinite(values[k]))
+                status = qn_fail(error, QN_NOT_FINITE,
+                                 "parameter %s is not finite after step "
+                                 "%lld: a smaller learning rate may help",
+                                 entry.name, (long long)fit->state.step);
+        free(values);
+        QN_TRY(status);
+    }
+    return QN_OK;
+}
+
+// The settings as JSON are made when first needed, after the first step: the
+// check sum of the data takes a while.
+static qn_status begin_files(struct fit *fit, qn_error *error)
+{
+    if (!fit->settings_json)
+        fit->settings_json = qn_settings_json(&fit->settings);
+    if (!fit->settings_json)
+        return qn_fail_memory(error, 1);
+    return qn_folder_write_config(fit->folder, fit->settings_json, error);
+}
+
+static qn_status save(struct fit *fit, const char *name, qn_error *error)
+{
+    if (!has_folder(fit))
+        return QN_OK;
+    QN_TRY(check_parameters(fit, error));
+    return qn_folder_save(fit->folder, name, fit->store, fit->settings_json,
+                          &fit->state, error);
+}
+
+// ---- telling how it goes ----
+
+static qn_status check_reading(const struct fit *fit, qn_error *error)
+{
+    int64_t bad = fit->reading.bad_step;
+    int64_t count = fit->settings.dataset->train_count;
+    int64_t per_epoch = (count + fit->settings.batch_size - 1) /
+                        fit->settings.batch_size;
+    if (bad == 0)
+        return QN_OK;
+    return qn_fail(error, QN_NOT_FINITE,
+                   "the loss is not finite at step %lld (epoch %lld): a "
+                   "smaller learning rate than %g may help%s",
+                   (long long)bad, (long long)((bad - 1) / per_epoch + 1),
+                   fit->settings.lr,
+                   has_folder(fit) ? "; the last good checkpoint stays" : "");
+}
+
+static double rate(const struct fit *fit)
+{
+    double seconds = fit->busy_seconds;
+    int64_t samples = fit->busy_samples;
+    if (fit->epoch_start > 0) {
+        seconds += qn_os_seconds() - fit->epoch_start;
+        samples += fit->reading.sample - fit->epoch_from;
+    }
+    return seconds > 0 && samples > 0 ? (double)samples / seconds : 0;
+}
+
+static qn_progress describe(const struct fit *fit)
+{
+    const struct qn_settings *settings = &fit->settings;
+    int64_t count = settings->dataset->train_count;
+    int64_t per_epoch = (count + settings->batch_size - 1) /
+                        settings->batch_size;
+    const struct qn_reading *reading = &fit->reading;
+    double samples = reading->sample ? (double)reading->sample : 1;
+    double per_second = rate(fit);
+    int64_t left = (settings->epochs - fit->state.epoch) * count -
+                   reading->sample;
+    return (qn_progress){
+        .epoch = fit->state.epoch + 1,
+        .epochs = settings->epochs,
+        .step = reading->step,
+        .steps = per_epoch * settings->epochs,
+        .sample = reading->sample,
+        .samples = count,
+        .loss = reading->sample ? reading->loss_sum / samples : (double)NAN,
+        .accuracy = reading->correct / samples,
+        .samples_per_second = per_second,
+        .seconds = qn_os_seconds() - fit->start,
+        .seconds_left = per_second > 0 ? (double)left / per_second
+                                       : (double)NAN,
+        .test_loss = (double)NAN,
+        .test_accuracy = (double)NAN,
+        .lr = settings->lr,
+    };
+}
+
+static void call_back(struct fit *fit, const qn_progress *progress)
+{
+    fit->last_progress = qn_os_seconds();
+    if (fit->params->progress &&
+        fit->params->progress(fit->params->user, progress) != 0)
+        fit->stop = true;
+}
+
+// ---- steps ----
+
+static qn_status run_step(struct fit *fit, int64_t batch, qn_error *error)
+{
+    const struct qn_settings *settings = &fit->settings;
+    struct qn_train_stage *stage =
+        batch == settings->batch_size ? &fit->full : &fit->rest;
+    qn_plan *plan = stage->plan;
+    struct qn_run_state *state = &fit->state;
+    qn_status status = qn_plan_set(plan, stage->first, (double)state->sample);
+    if (status == QN_OK)
+        status = qn_plan_set(plan, stage->fresh, state->sample == 0);
+    if (status == QN_OK)
+        status = qn_plan_set(plan, stage->step, (double)(state->step + 1));
+    if (status == QN_OK)
+        status = qn_plan_set(plan, stage->lr, settings->lr);
+    if (status == QN_OK)
+        status = qn_plan_run(plan);
+    if (status != QN_OK)
+        return qn_fail(error, status, "%s", qn_plan_error(plan)->text);
+    state->step++;
+    state->sample += batch;
+    return QN_OK;
+}
+
+// The end of the very first step: what is compiled late has been compiled.
+static qn_status after_first_step(struct fit *fit, qn_error *error)
+{
+    QN_TRY(qn_meter_finish(fit->meter, fit->state.step, fit->state.sample,
+                           &fit->reading, error));
+    fit->result->first_step_seconds = qn_os_process_seconds();
+    fit->epoch_start = qn_os_seconds();
+    fit->epoch_from = fit->state.sample;
+    qn_device_flush_cache(fit->device);
+    return has_folder(fit) ? begin_files(fit, error) : QN_OK;
+}
+
+// Ends the time that counts as training; `done` are samples of this epoch.
+static void stop_clock(struct fit *fit)
+{
+    if (fit->epoch_start > 0) {
+        fit->busy_seconds += qn_os_seconds() - fit->epoch_start;
+        fit->busy_samples += fit->state.sample - fit->epoch_from;
+    }
+    fit->epoch_start = 0;
+}
+
+static void start_clock(struct fit *fit)
+{
+    fit->epoch_start = qn_os_seconds();
+    fit->epoch_from = fit->state.sample;
+}
+
+// Reads the metrics at this very step; what is not finite is not saved.
+static qn_status catch_up(struct fit *fit, qn_error *error)
+{
+    QN_TRY(qn_meter_finish(fit->meter, fit->state.step, fit->state.sample,
+                           &fit->reading, error));
+    stop_clock(fit);
+    return check_reading(fit, error);
+}
+
+static qn_status save_last(struct fit *fit, qn_error *error)
+{
+    QN_TRY(catch_up(fit, error));
+    QN_TRY(save(fit, "last.safetensors", error));
+    start_clock(fit);
+    return QN_OK;
+}
+
+static qn_status after_step(struct fit *fit, qn_error *error)
+{
+    int64_t every = fit->settings.checkpoint_every;
+    bool is_new = false, at_end =
+        fit->state.sample == fit->settings.dataset->train_count;
+    if (fit->result->first_step_seconds == 0)
+        QN_TRY(after_first_step(fit, error));
+    else
+        QN_TRY(qn_meter_tick(fit->meter, fit->state.step, fit->state.sample,
+                             &fit->reading, &is_new, error));
+    if (is_new)
+        QN_TRY(check_reading(fit, error));
+    if (!at_end && every && fit->state.step % every == 0 && has_folder(fit))
+        QN_TRY(save_last(fit, error));
+    if (qn_os_seconds() - fit->last_progress >= progress_period) {
+        qn_progress progress = describe(fit);
+        call_back(fit, &progress);
+    }
+    return QN_OK;
+}
+
+// ---- epochs ----
+
+static qn_status begin_epoch(struct fit *fit, qn_error *error)
+{
+    const struct qn_settings *settings = &fit->settings;
+    int64_t count = settings->dataset->train_count;
+    fit->reading = (struct qn_reading){.step = fit->state.step};
+    qn_shuffle(fit->order, count, settings->seed, fit->state.epoch + 1);
+    QN_TRY(qn_store_write(fit->store, fit->order_index, fit->order,
+                          (size_t)count * sizeof *fit->order, error));
+    if (fit->result->first_step_seconds > 0)
+        start_clock(fit);
+    return QN_OK;
+}
+
+static qn_status run_steps(struct fit *fit, qn_error *error)
+{
+    int64_t count = fit->settings.dataset->train_count;
+    while (fit->state.sample < count && !fit->stop) {
+        int64_t left = count - fit->state.sample;
+        int64_t batch = fit->settings.batch_size;
+        QN_TRY(run_step(fit, batch < left ? batch : left, error));
+        QN_TRY(after_step(fit, error));
+    }
+    return QN_OK;
+}
+
+static qn_status evaluate(struct fit *fit, double *loss, double *accuracy,
+                          qn_error *error)
+{
+    const qn_dataset *data = fit->settings.dataset;
+    if (!fit->predictor)
+        QN_TRY(qn_predictor_create(fit->device, fit->store,
+                                   fit->settings.model, fit->settings.loss,
+                                   data, data->test_count, &fit->predictor,
+                                   error));
+    return qn_predictor_evaluate(fit->predictor, data->test_x, data->test_y,
+                                 loss, accuracy, error);
+}
+
+static bool is_better(const struct qn_run_state *state)
+{
+    if (state->best_epoch == 0 ||
+        state->test_accuracy != state->best_test_accuracy)
+        return state->best_epoch == 0 ||
+               state->test_accuracy > state->best_test_accuracy;
+    return state->test_loss < state->best_test_loss;
+}
+
+static qn_status save_epoch(struct fit *fit, const qn_progress *end,
+                            qn_error *error)
+{
+    struct qn_run_state *state = &fit->state;
+    bool better = is_better(state);
+    if (better) {
+        state->best_epoch = state->epoch;
+        state->best_test_loss = state->test_loss;
+        state->best_test_accuracy = state->test_accuracy;
+    }
+    if (!has_folder(fit))
+        return QN_OK;
+    // A crash between these lines repeats the epoch and comes to the same.
+    QN_TRY(qn_folder_cut_metrics(fit->folder, end->epoch - 1, error));
+    QN_TRY(qn_folder_add_metrics(fit->folder, end, error));
+    if (better)
+        QN_TRY(save(fit, "best.safetensors", error));
+    return save(fit, "last.safetensors", error);
+}
+
+static qn_status end_epoch(struct fit *fit, qn_error *error)
+{
+    struct qn_run_state *state = &fit->state;
+    QN_TRY(catch_up(fit, error));
+    qn_progress end = describe(fit);
+    QN_TRY(evaluate(fit, &state->test_loss, &state->test_accuracy, error));
+    state->train_loss = end.loss;
+    state->train_accuracy = end.accuracy;
+    state->epoch++;
+    state->sample = 0;
+    end.epoch_end = true;
+    end.seconds = qn_os_seconds() - fit->start;
+    end.test_loss = state->test_loss;
+    end.test_accuracy = state->test_accuracy;
+    QN_TRY(save_epoch(fit, &end, error));
+    call_back(fit, &end);
+    return QN_OK;
+}
+
+static qn_status run_epochs(struct fit *fit, qn_error *error)
+{
+    while (fit->state.epoch < fit->settings.epochs && !fit->stop) {
+        QN_TRY(begin_epoch(fit, error));
+        QN_TRY(run_steps(fit, error));
+        if (fit->state.sample == fit->settings.dataset->train_count)
+            QN_TRY(end_epoch(fit, error));
+        else
+            QN_TRY(save_last(fit, error));
+    }
+    fit->result->interrupted = fit->state.epoch < fit->settings.epochs;
+    return QN_OK;
+}
+
+// ---- the result ----
+
+static int64_t count_parameters(const qn_store *store)
+{
+    int64_t count = 0;
+    for (int i = 0; i < qn_store_count(store); i++) {
+        qn_store_entry entry;
+        if (qn_store_entry_at(store, i, &entry) == QN_OK &&
+            strcmp(entry.group, "parameters") == 0)
+            count += qn_shape_count(&entry.shape);
+    }
+    return count;
+}
+
+static qn_status fill_result(struct fit *fit, qn_error *error)
+{
+    const struct qn_run_state *state = &fit->state;
+    qn_fit_result *result = fit->result;
+    result->parameters = count_parameters(fit->store);
+    result->epochs = state->epoch;
+    result->steps = state->step;
+    result->seconds = qn_os_seconds() - fit->start;
+    result->samples_per_second = rate(fit);
+    result->train_loss = state->train_loss;
+    result->train_accuracy = state->train_accuracy;
+    result->test_loss = state->test_loss;
+    result->test_accuracy = state->test_accuracy;
+    result->best_epoch = state->best_epoch;
+    result->best_test_loss = state->best_test_loss;
+    result->best_test_accuracy = state->best_test_accuracy;
+    return qn_store_hash(fit->store, result->parameters_sha256, error);
+}
+
+static void finish(struct fit *fit)
+{
+    qn_meter_destroy(&fit->meter);
+    qn_predictor_destroy(&fit->predictor);
+    qn_train_stage_finish(&fit->rest);
+    qn_train_stage_finish(&fit->full);
+    qn_store_destroy(&fit->store);
+    json_decref(fit->settings_json);
+    free(fit->order);
+}
+
+qn_status qn_fit(qn_device *device, const struct qn_fit_params *params,
+                 qn_fit_result *result, qn_error *error)
+{
+    QN_REQUIRE(error, device && params && result);
+    struct fit fit = {.device = device, .params = params, .result = result,
+                      .start = qn_os_seconds()};
+    qn_run *run = NULL;
+    *result = (qn_fit_result){0};
+    if (params->resume && !(run = qn_run_open(params->resume, error)))
+        return error && error->status ? error->status : QN_IO;
+    qn_status status = set_up(&fit, run, error);
+    qn_run_close(&run);
+    if (status == QN_OK)
+        status = run_epochs(&fit, error);
+    if (status == QN_OK)
+        status = fill_result(&fit, error);
+    finish(&fit);
+    if (status == QN_OK && result->interrupted)
+        status = qn_fail(error, QN_INTERRUPTED,
+                         "stopped after step %lld of epoch %d",
+                         (long long)result->steps, result->epochs + 1);
+    return status;
+}

@@ -1,0 +1,162 @@
+// Reads the metrics back while steps go on.
+//
+// After every `stride` steps a copy of the metrics is enqueued, in turn into
+// two places. Before a place is used again its last copy is waited for: that
+// one lies `stride` steps back, so the device has work all the while, and the
+// queue never holds more than two strides. The stride follows the speed.
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/os.h"
+#include "device/device.h"
+#include "plan/store.h"
+#include "train/train.h"
+
+// Seconds between two readings.
+static const double period = 0.03;
+
+struct place {
+    struct qn_readback *readback;
+    bool is_busy;
+    int64_t step, sample;
+};
+
+struct qn_meter {
+    struct place places[2];
+    int next;
+    int64_t stride;
+    int64_t since;    // steps since the last copy was enqueued
+    double last_time; // when a reading came in
+    int64_t last_step;
+    int64_t loss_at, correct_at, bad_at; // bytes into the group
+};
+
+static qn_status find_metric(qn_store *store, const char *name,
+                             int64_t *offset, qn_error *error)
+{
+    qn_store_entry entry;
+    int index = qn_store_find(store, QN_GROUP_METRICS, name);
+    if (index < 0 || qn_store_entry_at(store, index, &entry) != QN_OK)
+        return qn_fail(error, QN_BAD_ARGUMENT, "the store has no metric %s",
+                       name);
+    *offset = entry.offset;
+    return QN_OK;
+}
+
+static qn_status set_up(struct qn_meter *meter, qn_store *store,
+                        qn_error *error)
+{
+    struct qn_buffer *buffer = qn_store_buffer(store, QN_GROUP_METRICS);
+    QN_TRY(find_metric(store, QN_METRIC_LOSS, &meter->loss_at, error));
+    QN_TRY(find_metric(store, QN_METRIC_CORRECT, &meter->correct_at, error));
+    QN_TRY(find_metric(store, QN_METRIC_BAD, &meter->bad_at, error));
+    for (int i = 0; i < 2; i++)
+        QN_TRY(qn_readback_create(buffer, &meter->places[i].readback, error));
+    return QN_OK;
+}
+
+qn_status qn_meter_create(qn_store *store, struct qn_meter **out,
+                          qn_error *error)
+{
+    struct qn_meter *meter = calloc(1, sizeof *meter);
+    *out = NULL;
+    if (!meter)
+        return qn_fail_memory(error, sizeof *meter);
+    meter->stride = 1;
+    qn_status status = set_up(meter, store, error);
+    if (status != QN_OK)
+        qn_meter_destroy(&meter);
+    *out = meter;
+    return status;
+}
+
+void qn_meter_destroy(struct qn_meter **meter)
+{
+    if (!meter || !*meter)
+        return;
+    for (int i = 0; i < 2; i++)
+        qn_readback_destroy(&(*meter)->places[i].readback);
+    free(*meter);
+    *meter = NULL;
+}
+
+static double float_at(const void *data, int64_t offset)
+{
+    float value;
+    memcpy(&value, (const unsigned char *)data + offset, sizeof value);
+    return (double)value;
+}
+
+// Takes over what a copy brought.
+static void take(struct qn_meter *meter, struct place *place,
+                 const void *data, struct qn_reading *reading)
+{
+    *reading = (struct qn_reading){
+        .step = place->step,
+        .sample = place->sample,
+        .loss_sum = float_at(data, meter->loss_at),
+        .correct = float_at(data, meter->correct_at),
+        .bad_step = (int64_t)float_at(data, meter->bad_at),
+    };
+    place->is_busy = false;
+}
+
+// The stride that takes about a period, at most doubled at once.
+static void adapt(struct qn_meter *meter, int64_t step)
+{
+    double now = qn_os_seconds();
+    double each = (now - meter->last_time) / (double)(step - meter->last_step);
+    double wanted = each > 0 ? period / each : (double)INT32_MAX;
+    if (meter->last_step > 0) {
+        int64_t most = 2 * meter->stride;
+        meter->stride = wanted > (double)most ? most : (int64_t)wanted;
+        meter->stride = meter->stride < 1 ? 1 : meter->stride;
+    }
+    meter->last_time = now;
+    meter->last_step = step;
+}
+
+static qn_status start(struct qn_meter *meter, struct place *place,
+                       int64_t step, int64_t sample, qn_error *error)
+{
+    QN_TRY(qn_readback_start(place->readback, error));
+    place->is_busy = true;
+    place->step = step;
+    place->sample = sample;
+    meter->since = 0;
+    return QN_OK;
+}
+
+qn_status qn_meter_tick(struct qn_meter *meter, int64_t step, int64_t sample,
+                        struct qn_reading *reading, bool *is_new,
+                        qn_error *error)
+{
+    const void *data;
+    *is_new = false;
+    if (++meter->since < meter->stride)
+        return QN_OK;
+    struct place *place = &meter->places[meter->next];
+    meter->next = 1 - meter->next;
+    if (place->is_busy) {
+        QN_TRY(qn_readback_wait(place->readback, &data, error));
+        take(meter, place, data, reading);
+        adapt(meter, reading->step);
+        *is_new = true;
+    }
+    return start(meter, place, step, sample, error);
+}
+
+qn_status qn_meter_finish(struct qn_meter *meter, int64_t step,
+                          int64_t sample, struct qn_reading *reading,
+                          qn_error *error)
+{
+    const void *data;
+    struct place *place = &meter->places[meter->next];
+    QN_TRY(start(meter, place, step, sample, error));
+    QN_TRY(qn_readback_wait(place->readback, &data, error));
+    take(meter, place, data, reading);
+    meter->places[1 - meter->next].is_busy = false;
+    meter->last_step = 0; // the pause that follows says nothing of speed
+    return QN_OK;
+}

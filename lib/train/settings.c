@@ -1,0 +1,247 @@
+// The settings of a run: checked, completed, written as JSON, compared.
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/data.h"
+#include "train/train.h"
+
+struct qn_fit_params qn_fit_defaults(void)
+{
+    return (struct qn_fit_params){QN_FIT_DEFAULTS};
+}
+
+// ---- optimizer ----
+
+static qn_status unknown_optimizer(const char *name, qn_error *error)
+{
+    const char *names[32];
+    int count = 0;
+    while (count < 32 && qn_optimizer_at(count)) {
+        names[count] = qn_optimizer_at(count)->name;
+        count++;
+    }
+    const char *nearest = qn_text_nearest(name, names, count);
+    return qn_fail(error, QN_BAD_ARGUMENT, "unknown optimizer %.60s%s%s%s",
+                   name, nearest ? "; did you mean " : "",
+                   nearest ? nearest : "",
+                   nearest ? "?" : " (quern list optimizers shows all)");
+}
+
+static qn_status set_hyper(struct qn_optimizer_params *optimizer,
+                           const char *name, double value, qn_error *error)
+{
+    const struct qn_optimizer *row = optimizer->optimizer;
+    int i = qn_optimizer_hyper_find(row, name);
+    if (i < 0) {
+        char known[256] = "none";
+        size_t used = 0;
+        for (int k = 0; k < row->hyper_count; k++)
+            used += (size_t)snprintf(known + used, sizeof known - used,
+                                     "%s%s", k ? ", " : "",
+                                     row->hyper[k].name);
+        return qn_fail(error, QN_BAD_ARGUMENT,
+                       "optimizer %s has no %.60s; it has %s", row->name,
+                       name, known);
+    }
+    if (!(value >= row->hyper[i].minimum && value <= row->hyper[i].maximum))
+        return qn_fail(error, QN_BAD_ARGUMENT,
+                       "optimizer %s: %s is %.12g and must be from %.12g to "
+                       "%.12g", row->name, name, value,
+                       row->hyper[i].minimum, row->hyper[i].maximum);
+    optimizer->hyper[i] = value;
+    return QN_OK;
+}
+
+// One "beta1=0.8" of which `length` characters count.
+static qn_status set_pair(struct qn_optimizer_params *optimizer,
+                          const char *pair, size_t length, qn_error *error)
+{
+    char text[96], *end = text;
+    size_t size = length < sizeof text ? length : sizeof text - 1;
+    memcpy(text, pair, size);
+    text[size] = 0;
+    char *equals = strchr(text, '=');
+    double value = equals ? strtod(equals + 1, &end) : 0;
+    if (size < length || !equals || end == equals + 1 || *end)
+        return qn_fail(error, QN_BAD_ARGUMENT,
+                       "optimizer %s: \"%s\" is not NAME=NUMBER",
+                       optimizer->optimizer->name, text);
+    *equals = 0;
+    return set_hyper(optimizer, text, value, error);
+}
+
+// "adam" or "adam:beta1=0.8,eps=1e-7"
+static qn_status read_optimizer(const char *text,
+                                struct qn_optimizer_params *optimizer,
+                                qn_error *error)
+{
+    char name[64];
+    size_t length = strcspn(text, ":");
+    snprintf(name, sizeof name, "%.*s", (int)(length < 63 ? length : 63),
+             text);
+    const struct qn_optimizer *row = qn_optimizer_find(name);
+    if (!row)
+        return unknown_optimizer(name, error);
+    *optimizer = qn_optimizer_defaults(row);
+    const char *pair = text + length;
+    while (*pair) {
+        pair++;
+        length = strcspn(pair, ",");
+        QN_TRY(set_pair(optimizer, pair, length, error));
+        pair += length;
+    }
+    return QN_OK;
+}
+
+// ---- checking ----
+
+static qn_status resolve_loss(const char *name, struct qn_settings *settings,
+                              qn_error *error)
+{
+    const char *names[32];
+    int count = 0;
+    settings->loss = qn_loss_find(name);
+    if (settings->loss)
+        return QN_OK;
+    while (count < 32 && qn_loss_at(count)) {
+        names[count] = qn_loss_at(count)->name;
+        count++;
+    }
+    const char *nearest = qn_text_nearest(name, names, count);
+    return qn_fail(error, QN_BAD_ARGUMENT, "unknown loss %.60s%s%s%s", name,
+                   nearest ? "; did you mean " : "", nearest ? nearest : "",
+                   nearest ? "?" : " (quern list losses shows all)");
+}
+
+qn_status qn_settings_resolve(const struct qn_fit_params *params,
+                              struct qn_settings *settings, qn_error *error)
+{
+    QN_REQUIRE(error, params->model && params->dataset);
+    QN_REQUIRE(error, params->dataset->train_count > 0);
+    QN_REQUIRE(error, params->dataset->train_count <= INT32_MAX);
+    QN_REQUIRE(error, params->dataset->test_count > 0);
+    QN_REQUIRE(error, params->epochs >= 1);
+    QN_REQUIRE(error, params->batch_size >= 1);
+    QN_REQUIRE(error, params->checkpoint_every >= 0);
+    QN_REQUIRE(error, params->seed <= UINT32_MAX);
+    QN_REQUIRE(error, params->lr >= 0 && isfinite(params->lr));
+    *settings = (struct qn_settings){
+        .model = params->model,
+        .dataset = params->dataset,
+        .epochs = params->epochs,
+        .batch_size = params->batch_size,
+        .checkpoint_every = params->checkpoint_every,
+        .seed = params->seed,
+    };
+    if (settings->batch_size > params->dataset->train_count)
+        settings->batch_size = params->dataset->train_count;
+    struct qn_optimizer_params *optimizer = &settings->optimizer;
+    QN_TRY(read_optimizer(params->optimizer ? params->optimizer : "sgd",
+                          optimizer, error));
+    if (!isnan(params->momentum))
+        QN_TRY(set_hyper(optimizer, "momentum", params->momentum, error));
+    if (!isnan(params->weight_decay))
+        QN_TRY(set_hyper(optimizer, "weight_decay", params->weight_decay,
+                         error));
+    settings->lr = params->lr > 0 ? params->lr : optimizer->optimizer->lr;
+    return resolve_loss(params->loss ? params->loss : "softmax_cross_entropy",
+                        settings, error);
+}
+
+// ---- JSON ----
+
+static json_t *dataset_json(const qn_dataset *dataset)
+{
+    json_t *shape = json_array();
+    for (int i = 0; i < dataset->shape.rank; i++)
+        json_array_append_new(shape, json_integer(dataset->shape.dims[i]));
+    return json_pack("{ss ss so si sI sI sf sf sI}", "name", dataset->name,
+                     "origin", dataset->origin, "shape", shape, "classes",
+                     dataset->classes, "train_count",
+                     (json_int_t)dataset->train_count, "test_count",
+                     (json_int_t)dataset->test_count, "offset",
+                     dataset->offset, "scale", dataset->scale, "checksum",
+                     (json_int_t)qn_dataset_checksum(dataset));
+}
+
+static json_t *optimizer_json(const struct qn_optimizer_params *optimizer)
+{
+    const struct qn_optimizer *row = optimizer->optimizer;
+    json_t *json = json_pack("{ss}", "name", row->name);
+    for (int i = 0; i < row->hyper_count; i++)
+        json_object_set_new(json, row->hyper[i].name,
+                            json_real(optimizer->hyper[i]));
+    return json;
+}
+
+json_t *qn_settings_json(const struct qn_settings *settings)
+{
+    return json_pack(
+        "{so so so sf ss sI sI si sI}", "model",
+        json_loads(qn_model_json(settings->model), 0, NULL), "data",
+        dataset_json(settings->dataset), "optimizer",
+        optimizer_json(&settings->optimizer), "lr", settings->lr, "loss",
+        settings->loss->name, "batch_size",
+        (json_int_t)settings->batch_size, "seed", (json_int_t)settings->seed,
+        "epochs", settings->epochs, "checkpoint_every",
+        (json_int_t)settings->checkpoint_every);
+}
+
+// ---- comparing ----
+
+// Keys that a resumed run may change.
+static bool may_differ(const char *key)
+{
+    static const char *const keys[] = {"epochs", "checkpoint_every", "origin",
+                                       "name"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (strcmp(key, keys[i]) == 0)
+            return true;
+    return false;
+}
+
+static qn_status report_difference(const char *key, const json_t *then,
+                                   const json_t *now, qn_error *error)
+{
+    const size_t flags = JSON_ENCODE_ANY | JSON_REAL_PRECISION(12);
+    char *a = then ? json_dumps(then, flags) : NULL;
+    char *b = now ? json_dumps(now, flags) : NULL;
+    qn_status status = qn_fail(
+        error, QN_BAD_ARGUMENT,
+        "the run that goes on has %s %.300s, not %.300s (only the number of "
+        "epochs may change)", key, a ? a : "unset", b ? b : "unset");
+    free(a);
+    free(b);
+    return status;
+}
+
+// Names of data sets and of optimizers are both called "name": only the
+// latter matters, data sets are told apart by their content.
+qn_status qn_settings_compare(const json_t *then, const json_t *now,
+                              qn_error *error)
+{
+    static const char *const groups[] = {"data", "optimizer"};
+    const char *key;
+    json_t *value;
+    for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) {
+        json_t *old = json_object_get(then, groups[i]);
+        json_object_foreach(json_object_get(now, groups[i]), key, value)
+        {
+            if (i == 0 && may_differ(key))
+                continue;
+            if (!json_equal(value, json_object_get(old, key)))
+                return report_difference(key, json_object_get(old, key),
+                                         value, error);
+        }
+    }
+    json_object_foreach((json_t *)now, key, value)
+    {
+        bool is_group = strcmp(key, "data") == 0 ||
+                        strcmp(key, "optimizer") == 0;
+        const json_t *old = json_object_get(then, key);
+        if (!is_group && !may_differ(key) && !json_equal(value, old))
+            return report_difference(key, old, value, error);
+    }
+    return QN_OK;
+}
