@@ -25,6 +25,65 @@ static bool op_row(int index, const char *cells[COLUMNS])
     return true;
 }
 
+static bool layer_row(int index, const char *cells[COLUMNS])
+{
+    const qn_layer *layer = qn_layer_at(index);
+    if (!layer)
+        return false;
+    cells[0] = qn_layer_name(layer);
+    cells[1] = qn_layer_formula(layer);
+    return true;
+}
+
+static bool loss_row(int index, const char *cells[COLUMNS])
+{
+    const struct qn_loss *loss = qn_loss_at(index);
+    if (!loss)
+        return false;
+    cells[0] = loss->name;
+    cells[1] = loss->formula;
+    return true;
+}
+
+static bool optimizer_row(int index, const char *cells[COLUMNS])
+{
+    static char hyper[256];
+    const struct qn_optimizer *row = qn_optimizer_at(index);
+    if (!row)
+        return false;
+    int used = snprintf(hyper, sizeof hyper, "lr=%g", row->lr);
+    for (int i = 0; i < row->hyper_count; i++)
+        used += snprintf(hyper + used, sizeof hyper - (size_t)used,
+                         ", %s=%g", row->hyper[i].name, row->hyper[i].value);
+    cells[0] = row->name;
+    cells[1] = row->formula;
+    cells[2] = hyper;
+    cells[3] = row->source;
+    return true;
+}
+
+static bool init_row(int index, const char *cells[COLUMNS])
+{
+    const struct qn_init *init = qn_init_at(index);
+    if (!init)
+        return false;
+    cells[0] = init->name;
+    cells[1] = init->formula;
+    cells[2] = init->source;
+    return true;
+}
+
+static bool model_row(int index, const char *cells[COLUMNS])
+{
+    const struct qn_model_row *row = qn_model_row_at(index);
+    if (!row)
+        return false;
+    cells[0] = row->name;
+    cells[1] = row->definition;
+    cells[2] = row->source;
+    return true;
+}
+
 static bool dataset_row(int index, const char *cells[COLUMNS])
 {
     const struct qn_dataset_row *row = qn_dataset_row_at(index);
@@ -38,7 +97,12 @@ static bool dataset_row(int index, const char *cells[COLUMNS])
 
 static const struct table tables[] = {
     {"ops", {"name", "formula", "kind", "gradient"}, op_row},
+    {"layers", {"name", "formula"}, layer_row},
+    {"losses", {"name", "formula"}, loss_row},
+    {"optimizers", {"name", "formula", "settings", "source"}, optimizer_row},
+    {"inits", {"name", "formula", "source"}, init_row},
     {"datasets", {"name", "source", "files"}, dataset_row},
+    {"models", {"name", "definition", "source"}, model_row},
 };
 
 enum { TABLE_COUNT = sizeof tables / sizeof *tables };
@@ -62,17 +126,23 @@ static int name_width(const struct table *table)
     return width;
 }
 
+// Name and formula in columns, all else on lines of its own below.
 static void print_table(const struct table *table)
 {
     const char *cells[COLUMNS] = {0};
     int width = name_width(table), columns = column_count(table);
+    bool is_wide = strcmp(table->name, "ops") == 0;
     printf("%s\n", table->name);
     for (int i = 0; table->row(i, cells); i++) {
-        printf("  %-*s", width, cells[0]);
-        for (int c = 1; c < columns; c++)
-            if (cells[c] && *cells[c])
-                printf("  %s", cells[c]);
+        printf("  %-*s  %s", width, cells[0], cells[1] ? cells[1] : "");
+        if (is_wide)
+            printf("  (%s%s)", cells[2],
+                   strcmp(cells[3], "yes") == 0 ? "" : ", no gradient");
         putchar('\n');
+        for (int c = 2; c < columns && !is_wide; c++)
+            if (cells[c] && *cells[c])
+                printf("  %-*s  %s: %s\n", width, "", table->keys[c],
+                       cells[c]);
     }
 }
 

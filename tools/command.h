@@ -29,6 +29,10 @@ struct command {
 
 int run_devices(const struct command *command, int argc, const char **argv);
 int run_list(const struct command *command, int argc, const char **argv);
+int run_summary(const struct command *command, int argc, const char **argv);
+int run_train(const struct command *command, int argc, const char **argv);
+int run_eval(const struct command *command, int argc, const char **argv);
+int run_predict(const struct command *command, int argc, const char **argv);
 
 // ---- flags (flags.c) ----
 
@@ -99,6 +103,23 @@ enum { SHORT_TEXT = 32 };
 char *text_count(char text[SHORT_TEXT], int64_t count);
 char *text_size(char text[SHORT_TEXT], double bytes);
 char *text_time(char text[SHORT_TEXT], double seconds);
+
+// ---- what most subcommands open (open.c) ----
+
+// Each returns NULL after saying why; `*status` is then the exit status.
+qn_device *open_device(const struct command *command, const char *choice,
+                       bool profile, int *status);
+qn_model *open_model(const struct command *command, const char *text,
+                     int *status);
+qn_dataset *open_dataset(const struct command *command, const char *text,
+                         int *status);
+qn_run *open_run(const struct command *command, const char *path,
+                 int *status);
+// "device  NAME (CPU, 2 compute units): why" on stderr.
+void say_device(bool quiet, const qn_device *device);
+// "label   text" on stderr, the label dim on a terminal.
+void say_fact(bool quiet, const char *label, const char *format, ...)
+    PRINTF(3, 4);
 
 // ---- the system (os_posix.c) ----
 

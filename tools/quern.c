@@ -5,11 +5,44 @@
 
 #include "command.h"
 
+#define MODEL_TEXT                                                        \
+    "MODEL is a built-in name (quern list models), a JSON file, or a short\n" \
+    "form such as 512-relu-256-relu-10: units of dense layers and names of\n" \
+    "other layers (quern list layers).\n"
+#define DATA_TEXT                                                         \
+    "D is a built-in name (quern list datasets) or a folder with the four\n" \
+    "files of an MNIST-style set, plain or .gz."
+
 static const struct command commands[] = {
+    {"train", "MODEL", "Trains a model and saves it in a run folder.",
+     MODEL_TEXT DATA_TEXT
+     "\n\n"
+     "Ctrl-C saves and stops; quern train --resume RUN goes on with the same\n"
+     "settings, bit by bit on the same device; --epochs may then be more.\n\n"
+     "  quern train 512-relu-256-relu-10 --data digits --optimizer adam\n"
+     "  quern train mlp --data mnist --epochs 5 --lr 0.05 --optimizer momentum",
+     run_train},
+    {"eval", "RUN|CHECKPOINT",
+     "Measures loss and accuracy on the test part of a data set.",
+     "RUN is a run folder, of which the last checkpoint is taken. Without\n"
+     "--data it is the set that the model was trained on.",
+     run_eval},
+    {"predict", "RUN|CHECKPOINT INPUT...", "Classifies samples.",
+     "INPUT is one of\n"
+     "  digits:7, digits:0-9  samples of the test part of a data set\n"
+     "  FILE                  an IDX file of images, plain or .gz, or a CSV\n"
+     "                        file: a line a sample, values 0 to 255, perhaps\n"
+     "                        followed by its label",
+     run_predict},
+    {"summary", "MODEL",
+     "Shows layers, parameters, launches and memory of a model.",
+     MODEL_TEXT DATA_TEXT, run_summary},
     {"devices", "", "Lists what OpenCL offers and tells which device is used.",
      NULL, run_devices},
     {"list", "[TABLE]", "Lists what a model, a run or a flag may name.",
-     NULL, run_list},
+     "TABLE is one of ops, layers, losses, optimizers, inits, datasets,\n"
+     "models; without it all are shown.",
+     run_list},
 };
 
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };

@@ -49,6 +49,8 @@ struct qn_fit_params {
                              // `epochs` must be as in that run (qn_run_open
                              // tells how that was)
     int64_t checkpoint_every; // steps; 0: at each epoch's end
+    const char *label;        // kept in config.json, say the model's short
+                              // form; may be NULL
     // Called about ten times a second and at each epoch's end. May be NULL.
     // A result other than 0 stops the run: the state is saved first.
     int (*progress)(void *user, const qn_progress *progress);

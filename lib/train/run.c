@@ -121,6 +121,8 @@ static qn_status read_params(struct qn_run *run, qn_error *error)
                     &seed, "epochs", &params->epochs, "checkpoint_every",
                     &every) != 0)
         return bad_note(run, "is not what this version writes", error);
+    params->label = json_string_value(json_object_get(run->settings,
+                                                      "label"));
     params->batch_size = batch;
     params->seed = (uint64_t)seed;
     params->checkpoint_every = every;

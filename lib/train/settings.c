@@ -133,6 +133,7 @@ qn_status qn_settings_resolve(const struct qn_fit_params *params,
         .batch_size = params->batch_size,
         .checkpoint_every = params->checkpoint_every,
         .seed = params->seed,
+        .label = params->label,
     };
     if (settings->batch_size > params->dataset->train_count)
         settings->batch_size = params->dataset->train_count;
@@ -178,7 +179,7 @@ static json_t *optimizer_json(const struct qn_optimizer_params *optimizer)
 json_t *qn_settings_json(const struct qn_settings *settings)
 {
     return json_pack(
-        "{so so so sf ss sI sI si sI}", "model",
+        "{ss? so so so sf ss sI sI si sI}", "label", settings->label, "model",
         json_loads(qn_model_json(settings->model), 0, NULL), "data",
         dataset_json(settings->dataset), "optimizer",
         optimizer_json(&settings->optimizer), "lr", settings->lr, "loss",
@@ -193,8 +194,8 @@ json_t *qn_settings_json(const struct qn_settings *settings)
 // Keys that a resumed run may change.
 static bool may_differ(const char *key)
 {
-    static const char *const keys[] = {"epochs", "checkpoint_every", "origin",
-                                       "name"};
+    static const char *const keys[] = {"epochs", "checkpoint_every", "label",
+                                       "origin", "name"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (strcmp(key, keys[i]) == 0)
             return true;

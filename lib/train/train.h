@@ -20,6 +20,7 @@ struct qn_settings {
     int64_t batch_size;
     int64_t checkpoint_every;
     uint64_t seed;
+    const char *label;
 };
 qn_status qn_settings_resolve(const struct qn_fit_params *params,
                               struct qn_settings *settings, qn_error *error);

@@ -1,0 +1,81 @@
+// quern eval: loss and accuracy of a checkpoint.
+#include <stdio.h>
+
+#include "command.h"
+
+struct options {
+    const char *data, *device;
+    bool json, quiet;
+};
+
+static int print_result(const struct options *options, const char *path,
+                        const qn_dataset *dataset, const qn_device *device,
+                        double loss, double accuracy)
+{
+    if (options->json)
+        return print_json(json_pack(
+            "{so so ss sI ss ss}", "test_loss", json_number(loss),
+            "test_accuracy", json_number(accuracy), "data", dataset->name,
+            "samples", (json_int_t)dataset->test_count, "checkpoint", path,
+            "device", qn_device_describe(device)->name));
+    printf("test accuracy %.2f %%, test loss %.4f on %lld samples of %s\n",
+           100 * accuracy, loss, (long long)dataset->test_count,
+           dataset->name);
+    return EXIT_DONE;
+}
+
+static int evaluate(const struct command *command,
+                    const struct options *options, const qn_run *run,
+                    const char *path)
+{
+    int status = EXIT_FAILED;
+    qn_error error = {0};
+    qn_store *store = NULL;
+    qn_device *device = NULL;
+    const char *data = options->data ? options->data : qn_run_data(run);
+    double loss, accuracy;
+    qn_model *model = open_model(command, qn_run_model(run), &status);
+    qn_dataset *dataset = model ? open_dataset(command, data, &status) : NULL;
+    if (dataset)
+        device = open_device(command, options->device, false, &status);
+    if (!device)
+        goto done;
+    say_device(options->quiet, device);
+    store = qn_run_load(run, device, model, &error);
+    if (!store || qn_evaluate(device, model, store, dataset, &loss, &accuracy,
+                              &error) != QN_OK)
+        status = fail_with(command, &error);
+    else
+        status = print_result(options, path, dataset, device, loss, accuracy);
+done:
+    qn_store_destroy(&store);
+    qn_device_close(&device);
+    qn_dataset_destroy(&dataset);
+    qn_model_destroy(&model);
+    return status;
+}
+
+int run_eval(const struct command *command, int argc, const char **argv)
+{
+    struct options options = {0};
+    struct flag flags[] = {
+        {"data", "D", "data set [that of the run]", FLAG_TEXT, &options.data,
+         0, 0, false},
+        FLAG_DEVICE(options.device),
+        FLAG_JSON(options.json),
+        FLAG_QUIET(options.quiet),
+    };
+    struct words words;
+    int status;
+    if (!parse_flags(command, argc, argv, flags, FLAG_COUNT_OF(flags), &words,
+                     &status))
+        return status;
+    qn_run *run = NULL;
+    if (words.count != 1)
+        status = usage_error(command, "needs one RUN or CHECKPOINT");
+    else if ((run = open_run(command, words.text[0], &status)))
+        status = evaluate(command, &options, run, words.text[0]);
+    qn_run_close(&run);
+    free_words(&words);
+    return status;
+}

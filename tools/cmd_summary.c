@@ -1,0 +1,285 @@
+// quern summary: layers and parameters of a model, and what the plan of its
+// training step makes of the device.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+
+enum { MAX_LAYERS = 1024 };
+
+struct options {
+    const char *data, *device, *optimizer, *dump;
+    int64_t batch_size;
+    bool json, quiet;
+};
+
+// The training step and what is asked about it.
+struct job {
+    const struct command *command;
+    struct options options;
+    const char *text;
+    qn_model *model;
+    qn_dataset *dataset;
+    qn_device *device;
+    qn_graph *graph;
+    qn_store *store;
+    qn_plan *plan;
+    qn_node *outputs[MAX_LAYERS]; // of the layers
+};
+
+// ---- the training step ----
+
+static qn_shape batch_shape(const struct job *job)
+{
+    const qn_shape *sample = &job->dataset->shape;
+    qn_shape shape = {.rank = sample->rank + 1,
+                      .dims = {job->options.batch_size}};
+    for (int i = 0; i < sample->rank; i++)
+        shape.dims[i + 1] = sample->dims[i];
+    return shape;
+}
+
+static void build_graph(struct job *job, const struct qn_optimizer *row,
+                        qn_node **loss)
+{
+    qn_graph *g = job->graph = qn_graph_create(QN_FLOAT32);
+    qn_node *x = qn_input(g, "x", QN_UINT8, batch_shape(job));
+    qn_node *labels = qn_input(g, "labels", QN_INT32,
+                               qn_shape_of(job->options.batch_size));
+    qn_node *step = qn_scalar(g, "step");
+    struct qn_model_build_params params = {
+        .training = true, .seed = qn_scalar(g, "seed"), .step = step,
+        .layer_outputs = job->outputs};
+    x = qn_scale(g, qn_cast(g, x, QN_FLOAT32), job->dataset->scale);
+    qn_node *logits = qn_model_build(job->model, g, x, &params);
+    *loss = qn_loss_find("softmax_cross_entropy")->build(g, logits, labels);
+    struct qn_optimizer_params update = qn_optimizer_defaults(row);
+    update.lr = qn_scalar(g, "lr");
+    update.step = step;
+    qn_optimizer_build(g, *loss, &update);
+}
+
+static int make_plan(struct job *job)
+{
+    qn_error error = {0};
+    qn_node *loss;
+    const struct qn_optimizer *row = qn_optimizer_find(
+        job->options.optimizer);
+    if (!row)
+        return usage_error(job->command, "unknown optimizer %s (quern list "
+                           "optimizers shows all)", job->options.optimizer);
+    build_graph(job, row, &loss);
+    struct qn_plan_params params = {.graph = job->graph, .outputs = &loss,
+                                    .output_count = 1};
+    bool good = qn_graph_check(job->graph, &error) == QN_OK &&
+                (job->store = qn_store_create(job->device, &error)) &&
+                qn_store_add(job->store, job->graph, &error) == QN_OK;
+    params.store = job->store;
+    if (good)
+        job->plan = qn_plan_create(job->device, &params, &error);
+    return job->plan ? EXIT_DONE : fail_with(job->command, &error);
+}
+
+// ---- layers ----
+
+// Parameters whose names begin with "INDEX.".
+static int64_t layer_parameters(const struct job *job, int index)
+{
+    qn_node *members[MAX_LAYERS];
+    char prefix[16];
+    int64_t sum = 0;
+    int count = qn_group_members(job->graph, "parameters", members,
+                                 MAX_LAYERS);
+    int length = snprintf(prefix, sizeof prefix, "%d.", index);
+    for (int i = 0; i < count && i < MAX_LAYERS; i++)
+        if (strncmp(qn_node_name(members[i]), prefix, (size_t)length) == 0)
+            sum += qn_shape_count(qn_node_shape(members[i]));
+    return sum;
+}
+
+static int64_t all_parameters(const struct job *job)
+{
+    int64_t sum = 0;
+    for (int i = 0; i < qn_model_layer_count(job->model); i++)
+        sum += layer_parameters(job, i);
+    return sum;
+}
+
+// The shape of one sample behind a layer.
+static char *sample_text(const qn_node *node, char *text, size_t size)
+{
+    qn_shape shape = *qn_node_shape(node);
+    for (int i = 1; i < shape.rank; i++)
+        shape.dims[i - 1] = shape.dims[i];
+    shape.rank -= shape.rank > 0;
+    return qn_shape_text(&shape, text, size);
+}
+
+static void print_layers(const struct job *job)
+{
+    char shape[64], count[SHORT_TEXT];
+    printf("%5s  %-24s%-20s%14s\n", "", "layer", "output", "parameters");
+    printf("%5s  %-24s%-20s%14s\n", "", job->dataset->name,
+           qn_shape_text(&job->dataset->shape, shape, sizeof shape), "");
+    for (int i = 0; i < qn_model_layer_count(job->model); i++) {
+        int64_t parameters = layer_parameters(job, i);
+        printf("%5d  %-24s%-20s%14s\n", i,
+               qn_layer_name(qn_model_layer_at(job->model, i)),
+               sample_text(job->outputs[i], shape, sizeof shape),
+               parameters ? text_count(count, parameters) : "");
+    }
+    printf("%5s  %-24s%-20s%14s\n", "", "all", "",
+           text_count(count, all_parameters(job)));
+}
+
+// ---- the plan ----
+
+static void print_plan(const struct job *job)
+{
+    qn_plan_stats s;
+    const qn_device_info *info = qn_device_describe(job->device);
+    char a[SHORT_TEXT], b[SHORT_TEXT], c[SHORT_TEXT];
+    qn_plan_describe(job->plan, &s);
+    printf("\na training step of %lld samples with %s on %s\n",
+           (long long)job->options.batch_size, job->options.optimizer,
+           info->name);
+    printf("  launches    %d, without fusion %d; %d programs, of which %d "
+           "heavy\n", s.launches, s.launches_unfused, s.programs,
+           s.heavy_programs);
+    printf("  tensors     %s in one arena, one by one %s\n",
+           text_size(a, (double)s.arena_size),
+           text_size(b, (double)s.tensor_size));
+    printf("  state       %s of parameters and optimizer\n",
+           text_size(a, (double)s.state_size));
+    printf("  inputs      %s\n", text_size(a, (double)s.input_size));
+    printf("  together    %s of the device's %s\n",
+           text_size(a, (double)(s.arena_size + s.state_size + s.input_size)),
+           text_size(b, (double)info->memory_size));
+    printf("  largest     %s of at most %s in one piece\n",
+           text_size(a, (double)s.largest_size),
+           text_size(c, (double)info->max_alloc_size));
+}
+
+static json_t *plan_json(const struct job *job)
+{
+    qn_plan_stats s;
+    qn_plan_describe(job->plan, &s);
+    return json_pack(
+        "{si si si si si sI sI sI sI sI}", "nodes", s.nodes,
+        "launches_unfused", s.launches_unfused, "launches", s.launches,
+        "programs", s.programs, "heavy_programs", s.heavy_programs,
+        "tensor_bytes", (json_int_t)s.tensor_size, "arena_bytes",
+        (json_int_t)s.arena_size, "state_bytes", (json_int_t)s.state_size,
+        "input_bytes", (json_int_t)s.input_size, "largest_bytes",
+        (json_int_t)s.largest_size);
+}
+
+static int print_as_json(const struct job *job)
+{
+    const qn_device_info *info = qn_device_describe(job->device);
+    json_t *layers = json_array();
+    for (int i = 0; i < qn_model_layer_count(job->model); i++) {
+        const qn_shape *shape = qn_node_shape(job->outputs[i]);
+        json_t *dims = json_array();
+        for (int d = 1; d < shape->rank; d++)
+            json_array_append_new(dims, json_integer(shape->dims[d]));
+        json_array_append_new(
+            layers,
+            json_pack("{ss so sI}", "layer",
+                      qn_layer_name(qn_model_layer_at(job->model, i)),
+                      "output", dims, "parameters",
+                      (json_int_t)layer_parameters(job, i)));
+    }
+    return print_json(json_pack(
+        "{ss ss so sI sI ss so ss sI sI}", "model", job->text, "data",
+        job->dataset->name, "layers", layers, "parameters",
+        (json_int_t)all_parameters(job), "batch_size",
+        (json_int_t)job->options.batch_size, "optimizer",
+        job->options.optimizer, "plan", plan_json(job), "device", info->name,
+        "device_memory_bytes", (json_int_t)info->memory_size,
+        "device_max_alloc_bytes", (json_int_t)info->max_alloc_size));
+}
+
+static int dump(const struct job *job)
+{
+    const char *kind = job->options.dump;
+    qn_status status;
+    if (strcmp(kind, "text") == 0)
+        status = qn_graph_dump_text(job->graph, stdout);
+    else if (strcmp(kind, "dot") == 0)
+        status = qn_graph_dump_dot(job->graph, stdout);
+    else if (strcmp(kind, "plan") == 0)
+        status = qn_plan_dump_text(job->plan, stdout);
+    else
+        return usage_error(job->command,
+                           "--dump %s: there are text, dot and plan", kind);
+    return status == QN_OK ? EXIT_DONE : fail("cannot write the dump");
+}
+
+// ---- running ----
+
+static int show(struct job *job)
+{
+    int status = EXIT_FAILED;
+    const struct command *command = job->command;
+    if (!(job->model = open_model(command, job->text, &status)) ||
+        !(job->dataset = open_dataset(command, job->options.data,
+                                      &status)) ||
+        !(job->device = open_device(command, job->options.device, false,
+                                    &status)))
+        return status;
+    if (qn_model_layer_count(job->model) > MAX_LAYERS)
+        return fail("the model has more than %d layers", MAX_LAYERS);
+    say_device(job->options.quiet, job->device);
+    status = make_plan(job);
+    if (status != EXIT_DONE)
+        return status;
+    if (job->options.dump)
+        return dump(job);
+    if (job->options.json)
+        return print_as_json(job);
+    print_layers(job);
+    print_plan(job);
+    return EXIT_DONE;
+}
+
+int run_summary(const struct command *command, int argc, const char **argv)
+{
+    struct job job = {.command = command,
+                      .options = {.data = "digits", .optimizer = "sgd",
+                                  .batch_size = 128}};
+    struct options *o = &job.options;
+    struct flag flags[] = {
+        {"data", "D", "data set, for the shape of samples [digits]",
+         FLAG_TEXT, &o->data, 0, 0, false},
+        {"batch-size", "N", "samples a step [128]", FLAG_COUNT,
+         &o->batch_size, 1, 1e9, false},
+        {"optimizer", "O", "see quern list optimizers [sgd]", FLAG_TEXT,
+         &o->optimizer, 0, 0, false},
+        {"dump", "KIND",
+         "print the graph (text, or dot for Graphviz) or the plan",
+         FLAG_TEXT, &o->dump, 0, 0, false},
+        FLAG_DEVICE(o->device),
+        FLAG_JSON(o->json),
+        FLAG_QUIET(o->quiet),
+    };
+    struct words words;
+    int status;
+    if (!parse_flags(command, argc, argv, flags, FLAG_COUNT_OF(flags), &words,
+                     &status))
+        return status;
+    job.text = words.count ? words.text[0] : NULL;
+    if (words.count != 1)
+        status = usage_error(command, "needs one MODEL, such as 512-relu-10");
+    else
+        status = show(&job);
+    qn_plan_destroy(&job.plan);
+    qn_store_destroy(&job.store);
+    qn_graph_destroy(&job.graph);
+    qn_device_close(&job.device);
+    qn_dataset_destroy(&job.dataset);
+    qn_model_destroy(&job.model);
+    free_words(&words);
+    return status;
+}

@@ -1,0 +1,357 @@
+// quern train: sets a run up, shows how it goes, prints its result.
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bar.h"
+#include "command.h"
+
+enum { PATH_SIZE = 1024, RUNS_MAX = 100000 };
+
+struct options {
+    const char *data, *device, *out, *resume, *optimizer, *loss;
+    double lr, momentum, weight_decay;
+    int64_t epochs, batch_size, seed, checkpoint_every;
+    bool json, quiet, profile;
+};
+
+// All that a run needs, in the order in which it is opened.
+struct job {
+    const struct command *command;
+    const char *model_text; // NULL with --resume
+    struct options options;
+    struct flag *flags;
+    qn_run *run;
+    qn_model *model;
+    qn_dataset *dataset;
+    qn_device *device;
+    struct qn_fit_params params;
+    char out[PATH_SIZE];
+};
+
+static bool is_given(const struct job *job, const char *name)
+{
+    const struct flag *flag = job->flags;
+    while (strcmp(flag->name, name) != 0)
+        flag++;
+    return flag->given;
+}
+
+// ---- the run folder ----
+
+// "512-relu-10 --data digits" gives "512-relu-10-digits": letters that every
+// file system takes, not too many.
+static void make_run_name(const char *model, const char *data, char *name,
+                          size_t size)
+{
+    size_t used = 0;
+    const char *slash = strrchr(model, '/');
+    const char *parts[] = {slash ? slash + 1 : model, "-", data};
+    for (int i = 0; i < 3; i++)
+        for (const char *c = parts[i]; *c && used + 1 < size; c++) {
+            bool is_plain = (*c >= '0' && *c <= '9') || *c == '.' ||
+                            ((*c | 32) >= 'a' && (*c | 32) <= 'z');
+            char next = '-';
+            if (is_plain)
+                next = *c;
+            if (next != '-' || (used && name[used - 1] != '-'))
+                name[used++] = next;
+        }
+    name[used] = 0;
+}
+
+// runs/NAME-1 or the first number that is free.
+static bool make_run_folder(struct job *job, int *status)
+{
+    char name[128];
+    bool exists;
+    make_run_name(job->model_text, job->dataset->name, name, sizeof name);
+    make_new_folder("runs", &exists);
+    for (int i = 1; i < RUNS_MAX; i++) {
+        snprintf(job->out, sizeof job->out, "runs/%s-%d", name, i);
+        if (make_new_folder(job->out, &exists))
+            return true;
+        if (!exists)
+            break;
+    }
+    *status = fail("cannot make the folder %s; name another by --out",
+                   job->out);
+    return false;
+}
+
+static bool choose_folder(struct job *job, int *status)
+{
+    if (job->options.out) {
+        if (snprintf(job->out, sizeof job->out, "%s", job->options.out) >=
+            (int)sizeof job->out) {
+            *status = fail("--out: the path is too long");
+            return false;
+        }
+    } else if (job->run) {
+        // The folder of the checkpoint.
+        snprintf(job->out, sizeof job->out, "%s", job->params.resume);
+        char *slash = strrchr(job->out, '/');
+        strcpy(slash ? slash + (slash == job->out) : job->out,
+               slash ? "" : ".");
+    } else if (!make_run_folder(job, status)) {
+        return false;
+    }
+    job->params.out = job->out;
+    return true;
+}
+
+// ---- setting up ----
+
+// Flags that were given replace what the run or the library has; a run that
+// goes on refuses what differs.
+static void set_params(struct job *job)
+{
+    const struct options *options = &job->options;
+    struct qn_fit_params *params = &job->params;
+    *params = job->run ? *qn_run_params(job->run) : qn_fit_defaults();
+    params->model = job->model;
+    params->dataset = job->dataset;
+    if (job->model_text)
+        params->label = job->model_text;
+    if (is_given(job, "epochs"))
+        params->epochs = (int)options->epochs;
+    if (is_given(job, "batch-size"))
+        params->batch_size = options->batch_size;
+    if (is_given(job, "optimizer"))
+        params->optimizer = options->optimizer;
+    if (is_given(job, "loss"))
+        params->loss = options->loss;
+    if (is_given(job, "lr"))
+        params->lr = options->lr;
+    if (is_given(job, "momentum"))
+        params->momentum = options->momentum;
+    if (is_given(job, "weight-decay"))
+        params->weight_decay = options->weight_decay;
+    if (is_given(job, "seed"))
+        params->seed = (uint64_t)options->seed;
+    if (is_given(job, "checkpoint-every"))
+        params->checkpoint_every = options->checkpoint_every;
+}
+
+static bool open_all(struct job *job, int *status)
+{
+    const struct command *command = job->command;
+    const struct options *options = &job->options;
+    if (options->resume &&
+        !(job->run = open_run(command, options->resume, status)))
+        return false;
+    const char *model = job->model_text;
+    const char *data = options->data ? options->data : "digits";
+    if (job->run && !model)
+        model = qn_run_model(job->run);
+    if (job->run && !options->data)
+        data = qn_run_data(job->run);
+    return (job->model = open_model(command, model, status)) &&
+           (job->dataset = open_dataset(command, data, status)) &&
+           (job->device = open_device(command, options->device,
+                                      options->profile, status));
+}
+
+static void say_setting(const struct job *job)
+{
+    const struct qn_fit_params *params = &job->params;
+    const qn_dataset *data = job->dataset;
+    bool quiet = job->options.quiet;
+    char train[SHORT_TEXT], test[SHORT_TEXT], shape[64];
+    say_device(quiet, job->device);
+    say_fact(quiet, "data", "%s: %s samples for training, %s for testing, "
+             "%s, %d classes", data->name,
+             text_count(train, data->train_count),
+             text_count(test, data->test_count),
+             qn_shape_text(&data->shape, shape, sizeof shape), data->classes);
+    say_fact(quiet, "model", "%s", params->label ? params->label : "?");
+    say_fact(quiet, "run", "%s%s", job->out,
+             job->run ? ", goes on" : "");
+}
+
+// ---- the result ----
+
+static int print_result_json(const struct job *job,
+                             const qn_fit_result *result)
+{
+    json_t *json = json_pack(
+        "{ss ss? ss sI si sI so so so so so so so si so ss sb ss}", "device",
+        qn_device_describe(job->device)->name, "model", job->params.label,
+        "data", job->dataset->name, "parameters",
+        (json_int_t)result->parameters, "epochs", result->epochs, "steps",
+        (json_int_t)result->steps, "seconds", json_number(result->seconds),
+        "first_step_seconds",
+        result->first_step_seconds > 0
+            ? json_number(result->first_step_seconds)
+            : json_null(),
+        "samples_per_second", json_number(result->samples_per_second),
+        "train_loss", json_number(result->train_loss), "train_accuracy",
+        json_number(result->train_accuracy), "test_loss",
+        json_number(result->test_loss), "test_accuracy",
+        json_number(result->test_accuracy), "best_epoch", result->best_epoch,
+        "best_test_accuracy",
+        result->best_epoch ? json_number(result->best_test_accuracy)
+                           : json_null(),
+        "run", job->out, "interrupted", result->interrupted,
+        "parameters_sha256", result->parameters_sha256);
+    return print_json(json);
+}
+
+static void print_result(const struct job *job, const qn_fit_result *result)
+{
+    char seconds[SHORT_TEXT];
+    if (result->epochs == 0)
+        return;
+    printf("test accuracy %.2f %%, test loss %.4f after %d epochs "
+           "(best %.2f %% after epoch %d), %s s, %s\n",
+           100 * result->test_accuracy, result->test_loss, result->epochs,
+           100 * result->best_test_accuracy, result->best_epoch,
+           (snprintf(seconds, sizeof seconds, "%.1f", result->seconds),
+            seconds), job->out);
+}
+
+static void print_profile(qn_device *device)
+{
+    qn_profile_row rows[64];
+    int count = qn_device_profile(device, rows, 64);
+    double total = 0;
+    count = count < 64 ? count : 64;
+    for (int i = 0; i < count; i++)
+        total += rows[i].seconds;
+    fprintf(stderr, "%-32s%10s%10s%8s%10s%8s\n", "kernel", "launches", "ms",
+            "share", "GFLOP/s", "GB/s");
+    for (int i = 0; i < count; i++) {
+        const qn_profile_row *row = &rows[i];
+        fprintf(stderr, "%-32s%10lld%10.2f%6.1f %%", row->kernel,
+                (long long)row->launches, 1e3 * row->seconds,
+                total > 0 ? 100 * row->seconds / total : 0);
+        if (row->flops > 0 && row->seconds > 0)
+            fprintf(stderr, "%10.1f", 1e-9 * row->flops / row->seconds);
+        else
+            fprintf(stderr, "%10s", "");
+        if (row->bytes > 0 && row->seconds > 0)
+            fprintf(stderr, "%8.1f", 1e-9 * row->bytes / row->seconds);
+        fputc('\n', stderr);
+    }
+}
+
+// ---- running ----
+
+static int on_progress(void *user, const qn_progress *progress)
+{
+    const struct job *job = user;
+    static bool is_catching;
+    // Until the first call there is nothing to save: Ctrl-C just ends.
+    if (!is_catching)
+        catch_interrupts();
+    is_catching = true;
+    if (!job->options.quiet)
+        show_progress(progress);
+    return is_interrupted();
+}
+
+static int finish_run(const struct job *job, qn_status status,
+                      const qn_fit_result *result, const qn_error *error)
+{
+    int code = EXIT_DONE;
+    clear_bar();
+    if (status != QN_OK && status != QN_INTERRUPTED)
+        return fail_with(job->command, error);
+    if (job->options.profile)
+        print_profile(job->device);
+    if (status == QN_INTERRUPTED)
+        code = fail("%s; go on by: quern train --resume %s", error->text,
+                    job->out);
+    if (job->options.json)
+        return print_result_json(job, result) == EXIT_DONE ? code
+                                                           : EXIT_FAILED;
+    print_result(job, result);
+    return code;
+}
+
+static int run_job(struct job *job)
+{
+    qn_fit_result result;
+    qn_error error = {0};
+    int status = EXIT_FAILED;
+    if (!open_all(job, &status))
+        return status;
+    set_params(job);
+    if (!choose_folder(job, &status))
+        return status;
+    say_setting(job);
+    job->params.progress = on_progress;
+    job->params.user = job;
+    qn_status outcome = qn_fit(job->device, &job->params, &result, &error);
+    return finish_run(job, outcome, &result, &error);
+}
+
+static void close_all(struct job *job)
+{
+    qn_device_close(&job->device);
+    qn_dataset_destroy(&job->dataset);
+    qn_model_destroy(&job->model);
+    qn_run_close(&job->run);
+}
+
+static int check_words(struct job *job, const struct words *words)
+{
+    if (words->count > 1)
+        return usage_error(job->command, "one MODEL, not also %s",
+                           words->text[1]);
+    if (words->count == 0 && !job->options.resume)
+        return usage_error(job->command, "needs a MODEL, such as "
+                                         "512-relu-10");
+    job->model_text = words->count ? words->text[0] : NULL;
+    return EXIT_DONE;
+}
+
+int run_train(const struct command *command, int argc, const char **argv)
+{
+    struct job job = {.command = command};
+    struct options *o = &job.options;
+    struct flag flags[] = {
+        {"data", "D", "data set [digits]", FLAG_TEXT, &o->data, 0, 0, false},
+        {"epochs", "N", "times through the data [10]", FLAG_COUNT, &o->epochs,
+         1, 1e6, false},
+        {"batch-size", "N", "samples a step [128]", FLAG_COUNT,
+         &o->batch_size, 1, 1e9, false},
+        {"optimizer", "O",
+         "see quern list optimizers; adam:beta1=0.8,eps=1e-7 sets more [sgd]",
+         FLAG_TEXT, &o->optimizer, 0, 0, false},
+        {"lr", "F", "learning rate [the optimizer's]", FLAG_NUMBER, &o->lr,
+         1e-30, 1e6, false},
+        {"momentum", "F", "[the optimizer's]", FLAG_NUMBER, &o->momentum, 0,
+         1, false},
+        {"weight-decay", "F", "[0]", FLAG_NUMBER, &o->weight_decay, 0, 1e6,
+         false},
+        {"loss", "L", "see quern list losses [softmax_cross_entropy]",
+         FLAG_TEXT, &o->loss, 0, 0, false},
+        {"seed", "N", "of first values, order and draws [0]", FLAG_COUNT,
+         &o->seed, 0, 4294967295.0, false},
+        {"out", "DIR", "run folder [runs/MODEL-DATA-NUMBER]", FLAG_TEXT,
+         &o->out, 0, 0, false},
+        {"resume", "RUN", "go on with a run folder or checkpoint", FLAG_TEXT,
+         &o->resume, 0, 0, false},
+        {"checkpoint-every", "N", "steps; always at the end of an epoch",
+         FLAG_COUNT, &o->checkpoint_every, 1, 1e15, false},
+        FLAG_DEVICE(o->device),
+        {"profile", NULL, "time every kernel and print a table", FLAG_SWITCH,
+         &o->profile, 0, 0, false},
+        FLAG_JSON(o->json),
+        FLAG_QUIET(o->quiet),
+    };
+    struct words words;
+    int status;
+    if (!parse_flags(command, argc, argv, flags, FLAG_COUNT_OF(flags), &words,
+                     &status))
+        return status;
+    job.flags = flags;
+    status = check_words(&job, &words);
+    if (status == EXIT_DONE)
+        status = run_job(&job);
+    close_all(&job);
+    free_words(&words);
+    return status;
+}
