@@ -349,9 +349,11 @@ static qn_status after_step(struct fit *fit, qn_error *error)
                              &fit->reading, &is_new, error));
     if (is_new)
         QN_TRY(check_reading(fit, error));
-    if (!at_end && every && fit->state.step % every == 0 && has_folder(fit))
+    bool saves = has_folder(fit) && !at_end && every &&
+                 fit->state.step % every == 0;
+    if (saves)
         QN_TRY(save_last(fit, error));
-    if (qn_os_seconds() - fit->last_progress >= progress_period) {
+    if (saves || qn_os_seconds() - fit->last_progress >= progress_period) {
         qn_progress progress = describe(fit);
         call_back(fit, &progress);
     }
