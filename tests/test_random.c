@@ -9,6 +9,7 @@
 #include "device/device.h"
 #include "op/rules.h"
 #include "qn_check.h"
+#include "quern/plan.h"
 
 enum { SEED, STEP, P0, P2, P3, LIVE_COUNT };
 
@@ -337,6 +338,55 @@ START_TEST(keys_follow_path_and_use_alone)
 }
 END_TEST
 
+// ---- in a plan ----
+
+static void run_mask(qn_plan *plan, qn_node *step, int number,
+                     qn_node *const *out, float *a, float *b, size_t size)
+{
+    ck_assert(qn_plan_set(plan, step, number) == QN_OK);
+    ck_assert_msg(qn_plan_run(plan) == QN_OK, "%s", qn_plan_error(plan)->text);
+    ck_assert(qn_plan_read(plan, out[0], a, size) == QN_OK);
+    ck_assert(qn_plan_read(plan, out[1], b, size) == QN_OK);
+}
+
+// Rows of 37 elements begin at every misalignment.
+START_TEST(mask_is_the_same_on_the_way_back_and_new_each_step)
+{
+    enum { ROWS = 6, COLUMNS = 37, N = ROWS * COLUMNS };
+    qn_graph *g = qn_graph_create(QN_FLOAT32);
+    qn_shape shape = qn_shape_of(ROWS, COLUMNS), row = qn_shape_of(COLUMNS);
+    struct qn_random_params params = *make_params(g, "dropout");
+    qn_node *x = qn_constant(g, 1), *bias, *out[2];
+    bias = qn_input(g, "bias", QN_FLOAT32, row);
+    x = qn_add(g, qn_broadcast_to(g, x, shape), bias);
+    qn_node *mask = qn_random_bernoulli(g, shape, 0.5, &params);
+    out[0] = qn_mul(g, x, mask);
+    qn_gradients(g, qn_sum(g, out[0], &(struct qn_reduce_params){0}), &x, 1,
+                 &out[1]);
+    qn_error error = {0};
+    qn_plan *plan = qn_plan_create(
+        qn_check_device(),
+        &(struct qn_plan_params){.graph = g, .outputs = out, .output_count = 2},
+        &error);
+    ck_assert_msg(plan != NULL, "%s", error.text);
+    static float zeros[COLUMNS], first[2][N], second[2][N], again[2][N];
+    ck_assert(qn_plan_write(plan, bias, zeros, sizeof zeros) == QN_OK);
+    run_mask(plan, params.step, 1, out, first[0], first[1], sizeof first[0]);
+    run_mask(plan, params.step, 2, out, second[0], second[1], sizeof first[0]);
+    run_mask(plan, params.step, 1, out, again[0], again[1], sizeof first[0]);
+    for (int i = 0; i < N; i++)
+        ck_assert(first[0][i] == (host_word(mask, 0, 1, i) < 1u << 31));
+    ck_assert_mem_eq(first[0], first[1], sizeof first[0]);
+    ck_assert_mem_eq(second[0], second[1], sizeof first[0]);
+    ck_assert_mem_eq(first, again, sizeof first);
+    ck_assert_mem_ne(first[0], second[0], sizeof first[0]);
+    qn_plan_destroy(&plan);
+    qn_graph_destroy(&g);
+}
+END_TEST
+
+// ---- refusals ----
+
 // Each bad call on a fresh graph, since errors stick.
 static void expect_refusal(int which, const char *want)
 {
@@ -378,4 +428,5 @@ QN_CHECK_MAIN("random", philox_gives_the_published_answers,
               unit_stays_inside_its_borders,
               moments_and_bins_are_those_of_the_distribution,
               keys_follow_path_and_use_alone,
+              mask_is_the_same_on_the_way_back_and_new_each_step,
               bad_draws_are_refused_with_a_reason)

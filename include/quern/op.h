@@ -135,15 +135,15 @@ struct qn_random_params {
     const char *use; // tells two draws in one scope apart, e.g. "dropout"
 };
 #define qn_random_params(...) (&(struct qn_random_params){__VA_ARGS__})
-// uniform in (0, 1) scaled to (low, high)
+// uniform in (0, 1) scaled to (low, high); rounding may give an end itself
 QN_API qn_node *qn_random_uniform(qn_graph *g, qn_shape shape, double low,
                                   double high,
                                   const struct qn_random_params *params);
-// normal by Box-Muller
+// mean + deviation * (standard normal by Box-Muller)
 QN_API qn_node *qn_random_normal(qn_graph *g, qn_shape shape, double mean,
                                  double deviation,
                                  const struct qn_random_params *params);
-// 1 with probability p, else 0
+// 1 with probability p (to the nearest multiple of 2^-32), else 0
 QN_API qn_node *qn_random_bernoulli(qn_graph *g, qn_shape shape, double p,
                                     const struct qn_random_params *params);
 

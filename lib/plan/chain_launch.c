@@ -16,7 +16,7 @@ static void add_external_arg(const struct external *x,
     else if (x->live >= 0)
         qn_launch_live(launch, operand);
     else if (x->is_uint)
-        qn_launch_int(launch, (int64_t)x->constant);
+        qn_launch_uint(launch, (uint32_t)x->constant);
     else
         qn_launch_real(launch, x->constant);
     int64_t inner = x->layout.strides[x->layout.shape.rank - 1];
@@ -30,7 +30,7 @@ static void add_node_args(const struct chain *chain, struct qn_launch *launch)
         const struct qn_node *node = chain->nodes[n];
         for (int k = 0; k < node->op->param_count; k++) {
             if (node->op->uint_params >> k & 1)
-                qn_launch_int(launch, (int64_t)node->p[k]);
+                qn_launch_uint(launch, (uint32_t)node->p[k]);
             else
                 qn_launch_real(launch, node->p[k]);
         }

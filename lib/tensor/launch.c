@@ -89,6 +89,13 @@ void qn_launch_int(struct qn_launch *launch, int64_t value)
     add_arg(launch, QN_ARG_INT)->integer = value;
 }
 
+// An int of the same bits, which is what the kernel's argument takes.
+void qn_launch_uint(struct qn_launch *launch, uint32_t value)
+{
+    qn_launch_int(launch, value > INT32_MAX ? value - (INT64_C(1) << 32)
+                                            : (int64_t)value);
+}
+
 void qn_launch_long(struct qn_launch *launch, int64_t value)
 {
     add_arg(launch, QN_ARG_LONG)->integer = value;

@@ -103,6 +103,7 @@ void qn_launch_buffer(struct qn_launch *launch, int operand);
 void qn_launch_live(struct qn_launch *launch, int operand);
 void qn_launch_live_uint(struct qn_launch *launch, int operand);
 void qn_launch_int(struct qn_launch *launch, int64_t value);
+void qn_launch_uint(struct qn_launch *launch, uint32_t value);
 void qn_launch_long(struct qn_launch *launch, int64_t value);
 void qn_launch_real(struct qn_launch *launch, double value);
 void qn_launch_local(struct qn_launch *launch, int64_t size);
