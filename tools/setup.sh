@@ -163,8 +163,8 @@ install_needs() {
     find_meson
 }
 
-# build_in FOLDER OPTION...: configures if the options are new, compiles what
-# has changed. The log is shown only if it fails.
+# build_in FOLDER OPTION...: configures if the folder or an option is new,
+# compiles what has changed. The log is shown only if it fails.
 build_in() {
     folder=$1
     shift
@@ -174,11 +174,11 @@ build_in() {
         say "Building $folder ..."
         meson setup "$folder" "$@" >"$log" 2>&1 ||
             fail_with "$log" "could not configure $folder"
-    elif [ "$(cat "$folder/options" 2>/dev/null)" != "$*" ]; then
+    elif [ $# -gt 0 ] && [ "$(cat "$folder/options" 2>/dev/null)" != "$*" ]; then
         meson configure "$folder" "$@" >"$log" 2>&1 ||
             fail_with "$log" "could not configure $folder"
     fi
-    echo "$*" >"$folder/options"
+    [ $# -eq 0 ] || echo "$*" >"$folder/options"
     meson compile -C "$folder" >"$log" 2>&1 ||
         fail_with "$log" "could not build $folder"
 }

@@ -76,14 +76,47 @@ def draw(pixels):
 
 
 def print_digits(run):
-    samples = test_digits()[:SHOWN]
-    answers = predict(run, samples)
-    drawn = [draw(sample) for sample in samples]
+    drawn = [draw(sample) for sample in test_digits()[:SHOWN]]
     for lines in zip(*drawn):
         print("  " + "  ".join(lines))
     labels = []
-    for sample, (guess, share) in zip(samples, answers):
-        right = guess == sample[64]
+    for guess, share, label in predict(run, SHOWN):
+        right = guess == label
         text = f"{guess} {'✓' if right else '✗'} {100 * share:3.0f} %"
         labels.append(paint("32" if right else "31", f"{text:8}"))
     print("  " + "  ".join(labels) + "\n")
+
+
+def predict(run, count):
+    """(class, probability, label) of the first test digits."""
+    out = subprocess.run(
+        [ROOT / "build/tools/quern", "predict", run, f"digits:0-{count - 1}",
+         "--json", "--quiet"], check=True, capture_output=True).stdout
+    return [(p["class"], p["probability"], p["label"])
+            for p in json.loads(out)["predictions"]]
+
+
+def main():
+    result = json.loads(Path(sys.argv[1]).read_text())
+    run = Path(sys.argv[2])
+    accuracy = result["test_accuracy"]
+    print()
+    print(paint("1", f"  Quern trained {result['model']} on handwritten "
+                     f"digits.") + "\n")
+    print_curve(run)
+    print_digits(run)
+    facts = {
+        "test accuracy": f"{100 * accuracy:.2f} %",
+        "device": result["device"],
+        "training": f"{result['epochs']} epochs in {result['seconds']:.1f} s,"
+                    f" {result['parameters']:,} parameters",
+        "run folder": result["run"],
+    }
+    for name, value in facts.items():
+        print(f"  {paint('2', f'{name:14}')}{value}")
+    print()
+    if accuracy < WANTED:
+        sys.exit(f"demo: the accuracy should be at least {WANTED}")
+
+
+main()

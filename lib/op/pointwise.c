@@ -149,7 +149,7 @@ const struct qn_op qn_op_div = {
 };
 const struct qn_op qn_op_pow = {
     .name = "pow", .formula = "x ^ y", BINARY,
-    .expr = "pow(x, y)", .grad = grad_pow,
+    .expr = "power(x, y)", .include = "power", .grad = grad_pow,
 };
 const struct qn_op qn_op_max = {
     .name = "max", .formula = "larger of x and y", BINARY,
