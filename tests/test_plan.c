@@ -7,6 +7,7 @@
 
 #include "plan/plan.h"
 #include "qn_check.h"
+#include "quern/nn.h"
 #include "quern/op.h"
 
 static qn_plan *make_plan(qn_graph *g, qn_store *store, qn_node **outputs,
@@ -222,10 +223,125 @@ START_TEST(dead_memory_is_used_again)
 }
 END_TEST
 
+static const char *dump(const qn_plan *plan)
+{
+    static char text[4000];
+    FILE *file = tmpfile();
+    ck_assert_ptr_nonnull(file);
+    qn_plan_dump_text(plan, file);
+    rewind(file);
+    text[fread(text, 1, sizeof text - 1, file)] = 0;
+    fclose(file);
+    return text;
+}
+
+START_TEST(bias_and_activation_ride_on_the_product)
+{
+    qn_graph *g = qn_graph_create(QN_FLOAT32);
+    qn_node *x = qn_input(g, "x", QN_FLOAT32, qn_shape_of(9, 20));
+    qn_node *w = qn_input(g, "w", QN_FLOAT32, qn_shape_of(33, 20));
+    qn_node *b = qn_input(g, "b", QN_FLOAT32, qn_shape_of(33));
+    qn_node *y = qn_relu(
+        g, qn_add(g, qn_matmul(g, x, w, qn_matmul_params(.trans_b = true)),
+                  b));
+    qn_plan *plan = make_plan(g, NULL, &y, 1);
+    ck_assert_msg(count_launches(plan) == 1, "%s", dump(plan));
+    float xs[180], ws[660], bs[33], ys[297];
+    for (int i = 0; i < 180; i++)
+        xs[i] = (float)(i % 7 - 3);
+    for (int i = 0; i < 660; i++)
+        ws[i] = (float)(i % 5 - 2);
+    for (int i = 0; i < 33; i++)
+        bs[i] = (float)(i - 16);
+    ck_assert(qn_plan_write(plan, x, xs, sizeof xs) == QN_OK);
+    ck_assert(qn_plan_write(plan, w, ws, sizeof ws) == QN_OK);
+    ck_assert(qn_plan_write(plan, b, bs, sizeof bs) == QN_OK);
+    run(plan);
+    read_floats(plan, y, ys);
+    for (int m = 0; m < 9; m++)
+        for (int n = 0; n < 33; n++) {
+            float sum = bs[n];
+            for (int k = 0; k < 20; k++)
+                sum += xs[m * 20 + k] * ws[n * 20 + k];
+            ck_assert_float_eq(ys[m * 33 + n], sum < 0 ? 0 : sum);
+        }
+    qn_plan_destroy(&plan);
+    qn_graph_destroy(&g);
+}
+END_TEST
+
+START_TEST(chain_rides_on_the_loads_of_a_reduction)
+{
+    qn_graph *g = qn_graph_create(QN_FLOAT32);
+    qn_node *x = qn_input(g, "x", QN_FLOAT32, qn_shape_of(37, 5));
+    qn_node *y = qn_input(g, "y", QN_FLOAT32, qn_shape_of(37, 5));
+    qn_node *loss = qn_mean(g, qn_square(g, qn_sub(g, x, y)), NULL);
+    qn_plan *plan = make_plan(g, NULL, &loss, 1);
+    ck_assert_msg(count_launches(plan) == 1, "%s", dump(plan));
+    float xs[185], ys[185], mean;
+    for (int i = 0; i < 185; i++) {
+        xs[i] = (float)i;
+        ys[i] = (float)i - 2;
+    }
+    ck_assert(qn_plan_write(plan, x, xs, sizeof xs) == QN_OK);
+    ck_assert(qn_plan_write(plan, y, ys, sizeof ys) == QN_OK);
+    run(plan);
+    read_floats(plan, loss, &mean);
+    ck_assert_float_eq(mean, 4);
+    qn_plan_destroy(&plan);
+    qn_graph_destroy(&g);
+}
+END_TEST
+
+// What the trainer does: dense layers, loss, gradients in one flat buffer.
+START_TEST(training_step_has_few_launches)
+{
+    qn_error error = {0};
+    qn_graph *g = qn_graph_create(QN_FLOAT32);
+    qn_node *x = qn_input(g, "x", QN_FLOAT32, qn_shape_of(32, 20));
+    qn_node *t = qn_input(g, "t", QN_INT32, qn_shape_of(32));
+    qn_node *w[3], *b[3], *y = x;
+    const int64_t sizes[] = {20, 64, 48, 10};
+    for (int i = 0; i < 3; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "%d", i);
+        qn_graph_push(g, name);
+        w[i] = qn_parameter(g, "weight", qn_shape_of(sizes[i + 1], sizes[i]));
+        b[i] = qn_parameter(g, "bias", qn_shape_of(sizes[i + 1]));
+        y = qn_add(g, qn_matmul(g, y, w[i], qn_matmul_params(.trans_b = true)),
+                   b[i]);
+        if (i < 2)
+            y = qn_relu(g, y);
+        qn_graph_pop(g);
+    }
+    qn_node *loss = qn_mean(g, qn_softmax_cross_entropy(g, y, t), NULL);
+    struct qn_optimizer_params adam =
+        qn_optimizer_defaults(qn_optimizer_find("adam"));
+    adam.lr = qn_scalar(g, "lr");
+    adam.step = qn_scalar(g, "step");
+    qn_optimizer_build(g, loss, &adam);
+    qn_store *store = qn_store_create(qn_check_device(), &error);
+    ck_assert_ok(qn_store_add(store, g, &error), error);
+    qn_plan *plan = make_plan(g, store, &loss, 1);
+    qn_plan_stats stats;
+    qn_plan_describe(plan, &stats);
+    // 3 forward, 2 for the loss and its gradient, 1 mean, 3 weight and 3 bias
+    // gradients, 2 input gradients, 1 update.
+    ck_assert_msg(stats.launches <= 16, "%s", dump(plan));
+    ck_assert_msg(stats.heavy_programs <= 4, "%s", dump(plan));
+    qn_plan_destroy(&plan);
+    qn_store_destroy(&store);
+    qn_graph_destroy(&g);
+}
+END_TEST
+
 QN_CHECK_MAIN("plan", pointwise_chain_is_one_launch,
               value_with_two_consumers_is_stored_once,
               value_used_twice_in_one_chain_is_worked_out_once,
               scalars_reach_kernels_by_value, what_never_changes_runs_once,
               assignments_see_the_old_state,
               graph_error_comes_out_of_plan_create,
-              dead_memory_is_used_again)
+              dead_memory_is_used_again,
+              bias_and_activation_ride_on_the_product,
+              chain_rides_on_the_loads_of_a_reduction,
+              training_step_has_few_launches)
