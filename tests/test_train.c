@@ -163,7 +163,7 @@ START_TEST(settings_are_checked)
     p.optimizer = "adam:beta1=x";
     expect_fault(p, "NAME=NUMBER");
     p.optimizer = "adam:beta1=2";
-    expect_fault(p, "must be from 0 to 1");
+    expect_fault(p, "must be from 0 to");
     p = good;
     p.optimizer = "adam";
     p.momentum = 0.9;
@@ -227,7 +227,7 @@ END_TEST
 START_TEST(training_learns_and_counts)
 {
     qn_fit_result result = run_well(
-        &(struct job){.model = "32-relu-10", .epochs = 20});
+        &(struct job){.model = "32-relu-10", .epochs = 20, .lr = 0.01});
     ck_assert_int_eq(result.parameters, 64 * 32 + 32 + 32 * 10 + 10);
     ck_assert_int_eq(result.epochs, 20);
     ck_assert_int_eq(result.steps, 100);
@@ -509,7 +509,8 @@ START_TEST(probabilities_are_those_of_the_model)
     qn_error error = {0};
     const char *out = path_of("predicts");
     qn_fit_result result = run_well(
-        &(struct job){.model = "32-relu-10", .epochs = 10, .out = out});
+        &(struct job){.model = "32-relu-10", .epochs = 10, .lr = 0.01,
+                      .out = out});
     qn_run *run = qn_run_open(out, &error);
     ck_assert_msg(run != NULL, "%s", error.text);
     qn_model *model = make_model(qn_run_model(run));

@@ -245,10 +245,16 @@ struct match {
     bool *used;   // by index in the file
 };
 
+// What only training needs: the optimizer's slots, the trainer's metrics.
+static bool is_for_training(const char *name)
+{
+    return begins_with(name, "optimizer.") || begins_with(name, "training.");
+}
+
 static bool is_wanted(const qn_store_entry *entry, bool parameters_only)
 {
     return entry->group[0] != '@' &&
-           !(parameters_only && begins_with(entry->group, "optimizer."));
+           !(parameters_only && is_for_training(entry->group));
 }
 
 static qn_status check_tensor(const qn_checkpoint *checkpoint,
@@ -314,7 +320,7 @@ static qn_status match_all(const qn_checkpoint *checkpoint,
     for (int i = 0; i < file->count; i++) {
         const char *name = file->tensors[i].name;
         if (!match->used[i] &&
-            !(parameters_only && begins_with(name, "optimizer.")))
+            !(parameters_only && is_for_training(name)))
             return qn_fail(error, QN_FORMAT,
                            "%s: tensor \"%s\" has no place in the network",
                            checkpoint->path, name);

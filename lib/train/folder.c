@@ -28,7 +28,9 @@ qn_status qn_folder_write_config(const char *folder, const json_t *settings,
 {
     char path[QN_PATH_SIZE];
     QN_TRY(join(folder, "config.json", path, error));
-    char *text = json_dumps(settings, JSON_INDENT(2));
+    // For people: 0.9 is not 0.90000000000000002 there.
+    char *text = json_dumps(settings,
+                            JSON_INDENT(2) | JSON_REAL_PRECISION(15));
     if (!text)
         return qn_fail_memory(error, 1);
     struct qn_os_part parts[] = {{text, strlen(text)}, {"\n", 1}};
