@@ -199,8 +199,8 @@ static void expect_mention(const char *text, const char *name)
 {
     char quoted[100];
     snprintf(quoted, sizeof quoted, "`%s`", name);
-    ck_assert_msg(strstr(text, quoted) != NULL, "docs/models.md does not explain %s",
-                  quoted);
+    ck_assert_msg(strstr(text, quoted) != NULL,
+                  "docs/models.md does not explain %s", quoted);
 }
 
 START_TEST(document_names_all_layers_keys_and_initializers)
@@ -426,6 +426,119 @@ START_TEST(foreign_parameters_are_named)
 }
 END_TEST
 
+// ---- values ----
+
+// Runs `outputs` of a graph whose only input is x.
+static void run_graph(qn_graph *g, qn_store *store, qn_node *x,
+                      const float *data, qn_node *const *outputs, int count,
+                      float *const *results)
+{
+    qn_error error = {0};
+    struct qn_plan_params params = {.graph = g,
+                                    .store = store,
+                                    .outputs = outputs,
+                                    .output_count = count};
+    qn_plan *plan = qn_plan_create(qn_check_device(), &params, &error);
+    ck_assert_msg(plan != NULL, "%s", error.text);
+    size_t size = (size_t)qn_shape_count(qn_node_shape(x)) * sizeof(float);
+    ck_assert_int_eq(qn_plan_write(plan, x, data, size), QN_OK);
+    ck_assert_int_eq(qn_plan_run(plan), QN_OK);
+    for (int i = 0; i < count; i++) {
+        const qn_shape *shape = qn_node_shape(outputs[i]);
+        size = (size_t)qn_shape_count(shape) * sizeof(float);
+        ck_assert_int_eq(qn_plan_read(plan, outputs[i], results[i], size),
+                         QN_OK);
+    }
+    qn_plan_destroy(&plan);
+}
+
+// y[n][o] = sum_i w[o][i] x[n][i] + b[o], in double.
+static void dense(const double *x, const double *w, const double *b, int n,
+                  int in, int out, double *y)
+{
+    for (int row = 0; row < n; row++)
+        for (int o = 0; o < out; o++) {
+            double sum = b[o];
+            for (int i = 0; i < in; i++)
+                sum += w[o * in + i] * x[row * in + i];
+            y[row * out + o] = sum;
+        }
+}
+
+// As nn.Sequential(Flatten(), Linear(12, 5), LeakyReLU(0.1), Linear(5, 3)).
+START_TEST(network_computes_its_formula)
+{
+    const char *text = "5-leaky_relu0.1-3";
+    char hash[65];
+    int64_t count;
+    float data[24], result[6], *results[] = {result};
+    double x[24], hidden[10], want[6], got[6];
+    struct qn_check_rng rng = {3};
+    qn_store *store = make_store(text, qn_shape_of(2, 3, 4), 5, hash);
+    qn_graph *g = qn_graph_create(QN_FLOAT32);
+    qn_model *model = make(text);
+    qn_node *input = qn_input(g, "x", QN_FLOAT32, qn_shape_of(2, 3, 4));
+    qn_node *y = qn_model_build(model, g, input, NULL);
+    for (int i = 0; i < 24; i++)
+        x[i] = (double)(data[i] = (float)qn_check_uniform(&rng, -1, 1));
+    run_graph(g, store, input, data, &y, 1, results);
+    double *w0 = read_parameter(store, "0.weight", &count);
+    double *b0 = read_parameter(store, "0.bias", &count);
+    double *w2 = read_parameter(store, "2.weight", &count);
+    double *b2 = read_parameter(store, "2.bias", &count);
+    dense(x, w0, b0, 2, 12, 5, hidden);
+    for (int i = 0; i < 10; i++)
+        hidden[i] *= hidden[i] > 0 ? 1 : 0.1;
+    dense(hidden, w2, b2, 2, 5, 3, want);
+    for (int i = 0; i < 6; i++)
+        got[i] = (double)result[i];
+    qn_check_close("logits", got, want, 6, 1e-5, 1e-6);
+    double *owned[] = {w0, b0, w2, b2};
+    for (int i = 0; i < 4; i++)
+        free(owned[i]);
+    qn_model_destroy(&model);
+    qn_graph_destroy(&g);
+    qn_store_destroy(&store);
+}
+END_TEST
+
+// Each element is dropped or grown by 1 / (1 - p); the gradient goes through
+// the same mask; the next layer has another one.
+START_TEST(dropout_keeps_the_mean_and_its_mask)
+{
+    enum { N = 40, F = 50, COUNT = N * F };
+    static float data[COUNT], y[3][COUNT], *results[] = {y[0], y[1], y[2]};
+    qn_graph *g = qn_graph_create(QN_FLOAT32);
+    qn_node *x = qn_input(g, "x", QN_FLOAT32, qn_shape_of(N, F));
+    qn_model *model = make("dropout0.2-dropout0.2");
+    qn_node *outputs[3], *layers[2];
+    qn_model_build(model, g, x,
+                   &(struct qn_model_build_params){
+                       .training = true,
+                       .seed = qn_scalar(g, "seed"),
+                       .step = qn_scalar(g, "step"),
+                       .layer_outputs = layers});
+    outputs[0] = layers[0];
+    outputs[1] = layers[1];
+    qn_gradients(g, qn_sum(g, layers[0], NULL), &x, 1, &outputs[2]);
+    for (int i = 0; i < COUNT; i++)
+        data[i] = 1;
+    run_graph(g, NULL, x, data, outputs, 3, results);
+    int kept = 0, twice = 0;
+    for (int i = 0; i < COUNT; i++) {
+        ck_assert(y[0][i] == 0 || y[0][i] == 1.25f);
+        ck_assert_float_eq(y[2][i], y[0][i]);
+        kept += y[0][i] != 0;
+        twice += y[1][i] != 0;
+    }
+    // Five standard deviations of a binomial: 5 sqrt(n p (1 - p)).
+    ck_assert_int_le(abs(kept - 1600), 90);
+    ck_assert_int_le(abs(twice - 1280), 108);
+    qn_model_destroy(&model);
+    qn_graph_destroy(&g);
+}
+END_TEST
+
 QN_CHECK_MAIN("model", texts_have_one_canonical_form,
               errors_say_where_and_what, deep_and_long_texts_are_refused,
               files_are_read, tables_are_complete,
@@ -434,4 +547,5 @@ QN_CHECK_MAIN("model", texts_have_one_canonical_form,
               prediction_drops_nothing, dropout_needs_its_scalars,
               parameters_start_as_their_layers_say,
               first_values_depend_on_seed_and_name_alone,
-              foreign_parameters_are_named)
+              foreign_parameters_are_named, network_computes_its_formula,
+              dropout_keeps_the_mean_and_its_mask)
