@@ -52,6 +52,12 @@ bool qn_os_file_info(const char *path, uint64_t *size, double *changed);
 qn_status qn_os_truncate_file(const char *path, uint64_t size,
                               qn_error *error);
 
+// A lock among processes by means of a file, which is made if need be and
+// stays. Waits at most `seconds`; -1 where it could not be had. A process that
+// ends gives its locks back.
+intptr_t qn_os_lock(const char *path, double seconds);
+void qn_os_unlock(intptr_t lock); // -1 is ignored
+
 // An environment variable, or NULL where it is unset, empty, or the process
 // runs with raised rights.
 const char *qn_os_env(const char *name);

@@ -4,9 +4,7 @@
 #define _GNU_SOURCE // secure_getenv, CLOCK_BOOTTIME
 #elif defined(__APPLE__)
 #define _DARWIN_C_SOURCE
-#else
-#define _XOPEN_SOURCE 700
-#endif
+#endif // elsewhere all is visible by default
 
 #include "base/os.h"
 
@@ -17,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -245,6 +244,33 @@ qn_status qn_os_truncate_file(const char *path, uint64_t size,
         status = fail_io(error, "cut", path);
     close(file);
     return status;
+}
+
+// ---- locks ----
+
+// Polls, since a wait without an end could meet a process that is stopped.
+intptr_t qn_os_lock(const char *path, double seconds)
+{
+    double start = qn_os_seconds();
+    int file = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (file < 0)
+        return -1;
+    while (flock(file, LOCK_EX | LOCK_NB) != 0) {
+        const struct timespec pause = {.tv_nsec = 5000000};
+        if ((errno != EWOULDBLOCK && errno != EINTR) ||
+            qn_os_seconds() - start > seconds) {
+            close(file);
+            return -1;
+        }
+        nanosleep(&pause, NULL);
+    }
+    return file;
+}
+
+void qn_os_unlock(intptr_t lock)
+{
+    if (lock >= 0)
+        close((int)lock);
 }
 
 // ---- folders ----

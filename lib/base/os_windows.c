@@ -195,6 +195,35 @@ qn_status qn_os_truncate_file(const char *path, uint64_t size,
     return status;
 }
 
+// ---- locks ----
+
+intptr_t qn_os_lock(const char *path, double seconds)
+{
+    double start = qn_os_seconds();
+    OVERLAPPED place = {0};
+    HANDLE file = CreateFileA(path, GENERIC_READ | GENERIC_WRITE,
+                              FILE_SHARE_READ | FILE_SHARE_WRITE, NULL,
+                              OPEN_ALWAYS, FILE_ATTRIBUTE_NORMAL, NULL);
+    if (file == INVALID_HANDLE_VALUE)
+        return -1;
+    while (!LockFileEx(file, LOCKFILE_EXCLUSIVE_LOCK |
+                                 LOCKFILE_FAIL_IMMEDIATELY,
+                       0, 1, 0, &place)) {
+        if (qn_os_seconds() - start > seconds) {
+            CloseHandle(file);
+            return -1;
+        }
+        Sleep(5);
+    }
+    return (intptr_t)file;
+}
+
+void qn_os_unlock(intptr_t lock)
+{
+    if (lock != -1)
+        CloseHandle((HANDLE)lock);
+}
+
 // ---- folders ----
 
 static BOOL make_one(const char *path)

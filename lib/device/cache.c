@@ -177,6 +177,16 @@ void qn_cache_remove(qn_device *device, const struct qn_text *key)
         qn_os_remove_file(path);
 }
 
+intptr_t qn_cache_lock(const qn_device *device)
+{
+    static const double longest_wait = 30;
+    char path[LONGEST_PATH];
+    if (!device->cache_dir)
+        return -1;
+    int length = snprintf(path, sizeof path, "%s/lock", device->cache_dir);
+    return length < LONGEST_PATH ? qn_os_lock(path, longest_wait) : -1;
+}
+
 // ---- size of the folder ----
 
 struct survey {

@@ -8,7 +8,7 @@
 #include "base/os.h"
 #include "device/source.h"
 
-enum { MAX_CONTEXT_DEVICES = 64, LONGEST_LOG = 1000 };
+enum { MAX_CONTEXT_DEVICES = 64, LONGEST_LOG = 1000, MOST_ATTEMPTS = 4 };
 // Time that writing the cache may take before it leaves the rest to the next
 // process: see qn_device_flush_cache.
 static const double flush_seconds = 4;
@@ -28,6 +28,19 @@ static void identify(const struct qn_launch *launch, unsigned char digest[32])
 
 // ---- building ----
 
+// What the compiler said; the caller frees it. NULL without memory.
+static char *read_log(const qn_device *device, cl_program program)
+{
+    size_t size = 0;
+    clGetProgramBuildInfo(program, device->id, CL_PROGRAM_BUILD_LOG, 0, NULL,
+                          &size);
+    char *text = calloc(1, size + 1);
+    if (text)
+        clGetProgramBuildInfo(program, device->id, CL_PROGRAM_BUILD_LOG, size,
+                              text, NULL);
+    return text;
+}
+
 // The error has room for the head of the log and the lines it names; the log
 // callback gets all.
 static qn_status fail_build(qn_device *device,
@@ -35,15 +48,10 @@ static qn_status fail_build(qn_device *device,
                             const char *source, const char *options,
                             cl_int code, qn_error *error)
 {
-    size_t size = 0;
     struct qn_text quote = {0};
-    clGetProgramBuildInfo(program->handle, device->id, CL_PROGRAM_BUILD_LOG, 0,
-                          NULL, &size);
-    char *build_log = calloc(1, size + 1);
+    char *build_log = read_log(device, program->handle);
     if (!build_log)
-        return qn_fail_memory(error, size);
-    clGetProgramBuildInfo(program->handle, device->id, CL_PROGRAM_BUILD_LOG,
-                          size, build_log, NULL);
+        return qn_fail_memory(error, 1);
     qn_source_quote(source, build_log, &quote);
     const char *lines = quote.data ? quote.data : "";
     qn_log_write(&device->log, QN_LOG_ERROR, "%s: %s (%d), options %s\n%s\n%s",
@@ -58,20 +66,39 @@ static qn_status fail_build(qn_device *device,
     return status;
 }
 
+// A compiler that finds a fault in the text says so. Where it says nothing, it
+// failed itself: PoCL does, rarely, when several processes fill its cache.
+static bool is_worth_a_retry(const qn_device *device, cl_program program)
+{
+    char *build_log = read_log(device, program);
+    bool is_silent = build_log && !strstr(build_log, "error");
+    free(build_log);
+    return is_silent;
+}
+
 static qn_status build(qn_device *device, struct qn_program *program,
                        const char *source, const char *options,
                        qn_error *error)
 {
-    cl_int code;
     double start = qn_os_seconds();
-    program->handle = clCreateProgramWithSource(device->context, 1, &source,
-                                                NULL, &code);
-    if (code != CL_SUCCESS)
-        return qn_cl_fail(error, code, "clCreateProgramWithSource");
-    code = clBuildProgram(program->handle, 1, &device->id, options, NULL,
-                          NULL);
-    if (code != CL_SUCCESS)
-        return fail_build(device, program, source, options, code, error);
+    for (int attempt = 1;; attempt++) {
+        cl_int code;
+        program->handle = clCreateProgramWithSource(device->context, 1,
+                                                    &source, NULL, &code);
+        if (code != CL_SUCCESS)
+            return qn_cl_fail(error, code, "clCreateProgramWithSource");
+        code = clBuildProgram(program->handle, 1, &device->id, options, NULL,
+                              NULL);
+        if (code == CL_SUCCESS)
+            break;
+        if (attempt == MOST_ATTEMPTS ||
+            !is_worth_a_retry(device, program->handle))
+            return fail_build(device, program, source, options, code, error);
+        qn_log_write(&device->log, QN_LOG_INFO, "%s: %s without a reason, "
+                     "building it again", program->name, qn_cl_name(code));
+        clReleaseProgram(program->handle);
+        program->handle = NULL;
+    }
     program->is_fresh = true;
     qn_log_write(&device->log, QN_LOG_DEBUG, "built %s in %.0f ms, options %s",
                  program->name, 1e3 * (qn_os_seconds() - start), options);
@@ -128,8 +155,11 @@ static qn_status create(qn_device *device, const struct qn_launch *launch,
         load(device, program, options.data)) {
         program->is_cached = true;
         device->cached++;
-    } else
+    } else {
+        intptr_t lock = qn_cache_lock(device);
         status = build(device, program, source.data, options.data, error);
+        qn_os_unlock(lock);
+    }
 done:
     qn_text_finish(&source);
     qn_text_finish(&options);
@@ -249,12 +279,25 @@ static unsigned char *take_binary(const qn_device *device, cl_program program,
     return NULL;
 }
 
+// Another process may have stored the same meanwhile.
+static bool is_stored(qn_device *device, const struct qn_program *program)
+{
+    unsigned char *data;
+    size_t size;
+    if (!qn_cache_load(device, &program->key, &data, &size))
+        return false;
+    free(data);
+    return true;
+}
+
 static void store(qn_device *device, struct qn_program *program)
 {
     size_t size;
     double start = qn_os_seconds();
-    unsigned char *binary = take_binary(device, program->handle, &size);
     program->is_fresh = false;
+    if (is_stored(device, program))
+        return;
+    unsigned char *binary = take_binary(device, program->handle, &size);
     if (!binary)
         return;
     qn_cache_store(device, &program->key, binary, size);
@@ -276,6 +319,9 @@ void qn_device_flush_cache(qn_device *device)
              program = program->next)
             if (program->key.length && program->is_fresh && program->has_run &&
                 program->is_heavy == heavy &&
-                qn_os_seconds() - start < flush_seconds)
+                qn_os_seconds() - start < flush_seconds) {
+                intptr_t lock = qn_cache_lock(device);
                 store(device, program);
+                qn_os_unlock(lock);
+            }
 }

@@ -113,6 +113,9 @@ bool qn_cache_load(qn_device *device, const struct qn_text *key,
                    unsigned char **data, size_t *size);
 void qn_cache_store(qn_device *device, const struct qn_text *key,
                     const unsigned char *data, size_t size);
+// One process at a time builds and fills the cache: drivers that keep a cache
+// of their own do not all bear company. -1 without a cache.
+intptr_t qn_cache_lock(const qn_device *device);
 void qn_cache_remove(qn_device *device, const struct qn_text *key);
 
 // ---- profile.c ----
