@@ -4,6 +4,7 @@
 #include "plan/plan.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { FOREVER = 1 << 30 };
 
@@ -284,14 +285,33 @@ static qn_status place_arena(struct qn_plan *plan)
     return QN_OK;
 }
 
+// Whether no other block covers this one's state: a whole group covers its
+// variables, and of several nodes of one group the first one counts.
+static bool counts_as_state(const struct qn_plan *plan, int index)
+{
+    const struct block *block = &plan->blocks[index];
+    const char *group = block->node->group;
+    if (!group)
+        return false;
+    for (int i = 0; i < plan->block_count; i++) {
+        const struct block *other = &plan->blocks[i];
+        bool covers = other->memory == MEMORY_STATE &&
+                      other->node->op == &qn_op_group && i != index &&
+                      (i < index || block->node->op == &qn_op_variable);
+        if (covers && strcmp(other->node->group, group) == 0)
+            return false;
+    }
+    return true;
+}
+
 static void count_sizes(struct qn_plan *plan)
 {
     for (int i = 0; i < plan->block_count; i++) {
         const struct block *b = &plan->blocks[i];
         if (b->node->op->flags & (QN_OP_INPUT | QN_OP_DATA))
             plan->stats.input_size += b->size;
-        else if (b->memory == MEMORY_STATE && !b->node->op->candidates)
-            plan->stats.state_size += b->first == FOREVER ? b->size : 0;
+        else if (b->memory == MEMORY_STATE)
+            plan->stats.state_size += counts_as_state(plan, i) ? b->size : 0;
         else
             plan->stats.tensor_size += b->size;
         if (b->memory == MEMORY_OWN && !(b->node->op->flags & QN_OP_LEAF))
