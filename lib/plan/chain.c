@@ -163,7 +163,7 @@ static void write_fetch(const struct qn_plan *plan, struct qn_text *text,
                         const struct external *external, int e)
 {
     const struct qn_layout *layout = &external->layout;
-    int64_t inner = layout->strides[layout->shape.rank - 1];
+    int64_t inner = inner_stride(external);
     const char *load = load_of(plan, external->node->dtype);
     if (external->is_value && external->is_uint)
         qn_text_add(text, "    const uint x%d = arg%d;\n", e, e);

@@ -19,7 +19,7 @@ static void add_external_arg(const struct external *x,
         qn_launch_uint(launch, (uint32_t)x->constant);
     else
         qn_launch_real(launch, x->constant);
-    int64_t inner = x->layout.strides[x->layout.shape.rank - 1];
+    int64_t inner = inner_stride(x);
     if (qn_external_is_strided(x) && inner > 1)
         qn_launch_long(launch, inner);
 }

@@ -71,6 +71,13 @@ struct external {
     struct qn_layout layout; // over the iteration space
 };
 
+// Elements from one lane to the next; values have no layout: 0.
+static inline int64_t inner_stride(const struct external *x)
+{
+    int rank = x->layout.shape.rank;
+    return rank > 0 ? x->layout.strides[rank - 1] : 0;
+}
+
 enum { MAX_EXTERNALS = 32, MAX_CHAIN = 48 };
 
 // Pointwise nodes worked out in one go.
