@@ -82,8 +82,8 @@ def print_digits(run):
     labels = []
     for guess, share, label in predict(run, SHOWN):
         right = guess == label
-        text = f"{guess} {'✓' if right else '✗'} {100 * share:3.0f} %"
-        labels.append(paint("32" if right else "31", f"{text:8}"))
+        text = f"{guess} {'✓' if right else '✗'} {100 * share:3.0f}%"
+        labels.append(paint("32" if right else "31", text))
     print("  " + "  ".join(labels) + "\n")
 
 
@@ -113,7 +113,7 @@ def main():
         "run folder": result["run"],
     }
     for name, value in facts.items():
-        print(f"  {paint('2', f'{name:14}')}{value}")
+        print(f"  {paint('2', f'{name:16}')}{value}")
     print()
     if accuracy < WANTED:
         sys.exit(f"demo: the accuracy should be at least {WANTED}")
