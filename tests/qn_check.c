@@ -83,13 +83,10 @@ void qn_check_close(const char *what, const double *got, const double *want,
                   worst < 0 ? 0 : got[worst], worst < 0 ? 0 : want[worst]);
 }
 
-int qn_check_run(const char *name, const TTest *const *tests, int count)
+static int run(const char *name, TCase *tcase, int count)
 {
     Suite *suite = suite_create(name);
-    TCase *tcase = tcase_create(name);
     tcase_set_timeout(tcase, 900);
-    for (int i = 0; i < count; i++)
-        tcase_add_test(tcase, tests[i]);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
@@ -103,4 +100,19 @@ int qn_check_run(const char *name, const TTest *const *tests, int count)
             fprintf(stderr, "could not remove %s\n", folder);
     }
     return failed || count == 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int qn_check_run(const char *name, const TTest *const *tests, int count)
+{
+    TCase *tcase = tcase_create(name);
+    for (int i = 0; i < count; i++)
+        tcase_add_test(tcase, tests[i]);
+    return run(name, tcase, count);
+}
+
+int qn_check_run_loop(const char *name, const TTest *test, int count)
+{
+    TCase *tcase = tcase_create(name);
+    tcase_add_loop_test(tcase, test, 0, count);
+    return run(name, tcase, count);
 }

@@ -12,6 +12,8 @@
 // Runs the tests (names given to START_TEST) and returns main's exit status.
 // Device suites run with CK_FORK=no, since OpenCL does not survive a fork.
 int qn_check_run(const char *suite, const TTest *const *tests, int count);
+// The same for one test that runs with _i = 0 to count - 1.
+int qn_check_run_loop(const char *suite, const TTest *test, int count);
 #define QN_CHECK_MAIN(suite, ...)                                      \
     int main(void)                                                     \
     {                                                                  \
