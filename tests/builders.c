@@ -1,0 +1,111 @@
+// The builder of each row behind one signature, so that cases are data.
+#include <string.h>
+
+#include "cases.h"
+#include "op/op.h"
+#include "op/table.h"
+
+// Builds qn_<row>(g, ...), with `in`, `count` and `p` at hand.
+#define BUILDER(row, ...)                                                  \
+    static qn_node *build_##row(qn_graph *g, qn_node *const *in, int count, \
+                                const struct ref_params *p)                \
+    {                                                                      \
+        (void)count, (void)p;                                              \
+        return qn_##row(g, __VA_ARGS__);                                   \
+    }
+
+#define qn_cast_int32 qn_cast
+#define qn_cast_real qn_cast
+#define REDUCTION &(struct qn_reduce_params){p->axes, p->axis_count, p->keep}
+
+#define SHAPE_OF(p) lib_shape(&(p)->shape)
+#define DRAW &(struct qn_random_params){in[0], in[1], p->path}
+
+#define REAL qn_node_dtype(qn_constant(g, 0))
+
+// A row that has no builder of its own.
+static qn_node *make_node(qn_graph *g, const char *name, qn_node *const *in,
+                          int count)
+{
+    int row = 0;
+    while (strcmp(qn_ops[row]->name, name) != 0)
+        row++;
+    return qn_node_create(g, qn_ops[row], in, count, NULL, NULL, 0);
+}
+
+static qn_node *qn_softmax_cross_entropy_grad(qn_graph *g,
+                                              qn_node *const *in)
+{
+    return make_node(g, "softmax_cross_entropy_grad", in, 3);
+}
+
+#define BUILDERS(X)                                                        \
+    X(add, in[0], in[1])                                                   \
+    X(sub, in[0], in[1])                                                   \
+    X(mul, in[0], in[1])                                                   \
+    X(div, in[0], in[1])                                                   \
+    X(pow, in[0], in[1])                                                   \
+    X(max, in[0], in[1])                                                   \
+    X(min, in[0], in[1])                                                   \
+    X(neg, in[0])                                                          \
+    X(abs, in[0])                                                          \
+    X(exp, in[0])                                                          \
+    X(log, in[0])                                                          \
+    X(sqrt, in[0])                                                         \
+    X(square, in[0])                                                       \
+    X(add_scalar, in[0], p->p[0])                                          \
+    X(scale, in[0], p->p[0])                                               \
+    X(clamp, in[0], p->p[0], p->p[1])                                      \
+    X(equal, in[0], in[1])                                                 \
+    X(not_equal, in[0], in[1])                                             \
+    X(less, in[0], in[1])                                                  \
+    X(less_equal, in[0], in[1])                                            \
+    X(greater, in[0], in[1])                                               \
+    X(greater_equal, in[0], in[1])                                         \
+    X(select, in[0], in[1], in[2])                                         \
+    X(relu, in[0])                                                         \
+    X(sigmoid, in[0])                                                      \
+    X(tanh, in[0])                                                         \
+    X(leaky_relu, in[0], p->p[0])                                          \
+    X(relu_gate, in[0], in[1])                                             \
+    X(cast_int32, in[0], QN_INT32)                                         \
+    X(cast_real, in[0], REAL)                                              \
+    X(sum, in[0], REDUCTION)                                               \
+    X(mean, in[0], REDUCTION)                                              \
+    X(reduce_max, in[0], REDUCTION)                                        \
+    X(sum_to, in[0], SHAPE_OF(p))                                          \
+    X(reshape, in[0], SHAPE_OF(p))                                         \
+    X(transpose, in[0], p->order)                                          \
+    X(broadcast_to, in[0], SHAPE_OF(p))                                    \
+    X(slice, in[0], p->axis, p->start, p->stop, p->step)                   \
+    X(pad, in[0], p->low, p->high, p->inner)                               \
+    X(concat, in, count, p->axis)                                          \
+    X(matmul, in[0], in[1],                                                \
+      &(struct qn_matmul_params){p->trans_a, p->trans_b})                  \
+    X(softmax, in[0], p->axis)                                             \
+    X(log_softmax, in[0], p->axis)                                         \
+    X(softmax_cross_entropy, in[0], in[1])                                 \
+    X(softmax_cross_entropy_grad, in)                                      \
+    X(pack, in, count)                                                     \
+    X(one_hot, in[0], p->count)                                            \
+    X(argmax, in[0], p->axis)                                              \
+    X(take, in[0], in[1], in[2], p->count)                                 \
+    X(random_uniform, SHAPE_OF(p), p->p[0], p->p[1], DRAW)                 \
+    X(random_normal, SHAPE_OF(p), p->p[0], p->p[1], DRAW)                  \
+    X(random_bernoulli, SHAPE_OF(p), p->p[0], DRAW)
+
+BUILDERS(BUILDER)
+
+build_function *build_find(const char *name)
+{
+    static const struct {
+        const char *name;
+        build_function *build;
+    } rows[] = {
+#define MEMBER(row, ...) {#row, build_##row},
+        BUILDERS(MEMBER)};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (strcmp(rows[i].name, name) == 0)
+            return rows[i].build;
+    return NULL;
+}
