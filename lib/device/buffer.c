@@ -53,10 +53,24 @@ static qn_status check_room(const qn_device *device, size_t size,
     return QN_OK;
 }
 
+// Oclgrind takes filled memory for uninitialised, written memory not.
+static cl_int write_zero(const qn_device *device, cl_mem memory, size_t size)
+{
+    void *zeros = calloc(1, size);
+    if (!zeros)
+        return CL_OUT_OF_HOST_MEMORY;
+    cl_int code = clEnqueueWriteBuffer(device->queue, memory, CL_TRUE, 0, size,
+                                       zeros, 0, NULL, NULL);
+    free(zeros);
+    return code;
+}
+
 // The pattern's width must divide the size; drivers fill faster with a wide
 // one.
 static cl_int fill_zero(const qn_device *device, cl_mem memory, size_t size)
 {
+    if (device->info.type == QN_DEVICE_EMULATOR)
+        return write_zero(device, memory, size);
     const unsigned char zeros[16] = {0};
     size_t width = sizeof zeros;
     while (size % width)
@@ -83,9 +97,8 @@ qn_status qn_buffer_create(qn_device *device, size_t size, const char *name,
     cl_int code;
     buffer->handle = clCreateBuffer(device->context, flags, size ? size : 1,
                                     NULL, &code);
-    if (code == CL_SUCCESS && size) {
+    if (code == CL_SUCCESS && size)
         code = fill_zero(device, buffer->handle, size);
-    }
     if (code != CL_SUCCESS) {
         if (buffer->handle)
             clReleaseMemObject(buffer->handle);
