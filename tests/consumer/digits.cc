@@ -16,7 +16,7 @@ int main()
         params.model = model;
         params.dataset = digits;
         params.optimizer = "adam";
-        params.epochs = 5;
+        params.epochs = 10;
         params.batch_size = 32;
         qn_fit(device, &params, &result, &error);
     }

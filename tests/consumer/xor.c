@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <quern/quern.h>
 
@@ -36,8 +37,8 @@ static void fill(qn_store *store, qn_error *error)
         qn_store_entry entry;
         float values[HIDDEN * INPUTS];
         qn_store_entry_at(store, i, &entry);
-        if (entry.shape.rank != 2)
-            continue;
+        if (strcmp(entry.group, "parameters") != 0 || entry.shape.rank != 2)
+            continue; // slots and biases begin at 0
         qn_init_fill(&(struct qn_init_params){0}, &entry.shape, entry.dtype,
                      entry.name, 1, values, error);
         qn_store_write(store, i, values,
