@@ -209,15 +209,24 @@ static int dump(const struct job *job)
         status = qn_graph_dump_text(job->graph, stdout);
     else if (strcmp(kind, "dot") == 0)
         status = qn_graph_dump_dot(job->graph, stdout);
-    else if (strcmp(kind, "plan") == 0)
-        status = qn_plan_dump_text(job->plan, stdout);
     else
-        return usage_error(job->command,
-                           "--dump %s: there are text, dot and plan", kind);
+        status = qn_plan_dump_text(job->plan, stdout);
     return status == QN_OK ? EXIT_DONE : fail("cannot write the dump");
 }
 
 // ---- running ----
+
+static int check_dump(const struct job *job)
+{
+    static const char *const kinds[] = {"text", "dot", "plan"};
+    const char *kind = job->options.dump;
+    for (int i = 0; kind && i < 3; i++)
+        if (strcmp(kind, kinds[i]) == 0)
+            return EXIT_DONE;
+    return kind ? usage_error(job->command,
+                              "--dump %s: there are text, dot and plan", kind)
+                : EXIT_DONE;
+}
 
 static int show(struct job *job)
 {
@@ -270,9 +279,10 @@ int run_summary(const struct command *command, int argc, const char **argv)
                      &status))
         return status;
     job.text = words.count ? words.text[0] : NULL;
-    if (words.count != 1)
+    status = check_dump(&job);
+    if (status == EXIT_DONE && words.count != 1)
         status = usage_error(command, "needs one MODEL, such as 512-relu-10");
-    else
+    else if (status == EXIT_DONE)
         status = show(&job);
     qn_plan_destroy(&job.plan);
     qn_store_destroy(&job.store);

@@ -134,7 +134,7 @@ static void set_params(struct job *job)
         params->checkpoint_every = options->checkpoint_every;
 }
 
-static bool open_all(struct job *job, int *status)
+static bool open_inputs(struct job *job, int *status)
 {
     const struct command *command = job->command;
     const struct options *options = &job->options;
@@ -148,9 +148,24 @@ static bool open_all(struct job *job, int *status)
     if (job->run && !options->data)
         data = qn_run_data(job->run);
     return (job->model = open_model(command, model, status)) &&
-           (job->dataset = open_dataset(command, data, status)) &&
-           (job->device = open_device(command, options->device,
-                                      options->profile, status));
+           (job->dataset = open_dataset(command, data, status));
+}
+
+// "adam with a rate of 0.001, batches of 128, 5 epochs, seed 1"
+static void say_recipe(const struct job *job)
+{
+    const struct qn_fit_params *params = &job->params;
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(params->optimizer, ":"),
+             params->optimizer);
+    const struct qn_optimizer *row = qn_optimizer_find(name);
+    if (row) // else the trainer will complain
+        say_fact(job->options.quiet, "recipe",
+                 "%s with a rate of %g, batches of %lld, %d epochs, seed "
+                 "%llu", job->run ? name : params->optimizer,
+                 params->lr > 0 ? params->lr : row->lr,
+                 (long long)params->batch_size, params->epochs,
+                 (unsigned long long)params->seed);
 }
 
 static void say_setting(const struct job *job)
@@ -166,6 +181,7 @@ static void say_setting(const struct job *job)
              text_count(test, data->test_count),
              qn_shape_text(&data->shape, shape, sizeof shape), data->classes);
     say_fact(quiet, "model", "%s", params->label ? params->label : "?");
+    say_recipe(job);
     say_fact(quiet, "run", "%s%s", job->out,
              job->run ? ", goes on" : "");
 }
@@ -275,10 +291,14 @@ static int run_job(struct job *job)
     qn_fit_result result;
     qn_error error = {0};
     int status = EXIT_FAILED;
-    if (!open_all(job, &status))
+    if (!open_inputs(job, &status))
         return status;
     set_params(job);
-    if (!choose_folder(job, &status))
+    if (qn_fit_check(&job->params, &error) != QN_OK)
+        return fail_with(job->command, &error);
+    job->device = open_device(job->command, job->options.device,
+                              job->options.profile, &status);
+    if (!job->device || !choose_folder(job, &status))
         return status;
     say_setting(job);
     job->params.progress = on_progress;

@@ -70,10 +70,10 @@ static const struct command *find_command(const char *name)
 
 static int unknown_command(const char *name)
 {
-    const char *names[COMMAND_COUNT];
+    const char *names[COMMAND_COUNT + 2] = {"--help", "--version"};
     for (int i = 0; i < COMMAND_COUNT; i++)
-        names[i] = commands[i].name;
-    const char *nearest = qn_text_nearest(name, names, COMMAND_COUNT);
+        names[i + 2] = commands[i].name;
+    const char *nearest = qn_text_nearest(name, names, COMMAND_COUNT + 2);
     return usage_error(NULL, "unknown %s %s%s%s%s",
                        *name == '-' ? "option" : "command", name,
                        nearest ? "; did you mean " : "",

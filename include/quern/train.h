@@ -97,6 +97,11 @@ typedef struct qn_fit_result {
 QN_API qn_status qn_fit(qn_device *device, const struct qn_fit_params *params,
                         qn_fit_result *result, qn_error *error);
 
+// What qn_fit would refuse at once: settings out of range, names that do not
+// exist, a model that does not fit the data set. Opens and writes nothing.
+QN_API qn_status qn_fit_check(const struct qn_fit_params *params,
+                              qn_error *error);
+
 // Loss (softmax_cross_entropy) and accuracy of a model on the test part of a
 // data set. `store` holds its parameters.
 QN_API qn_status qn_evaluate(qn_device *device, const qn_model *model,

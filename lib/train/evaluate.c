@@ -27,21 +27,13 @@ struct qn_predictor {
 
 // ---- making ----
 
-static qn_shape batch_shape(int64_t batch, const qn_shape *sample)
-{
-    qn_shape shape = {.rank = sample->rank + 1, .dims = {batch}};
-    for (int i = 0; i < sample->rank; i++)
-        shape.dims[i + 1] = sample->dims[i];
-    return shape;
-}
-
 static qn_status build_graph(struct stage *stage, const qn_model *model,
                              const struct qn_loss *loss,
                              const qn_dataset *like, qn_error *error)
 {
     qn_graph *g = stage->graph;
     stage->x = qn_input(g, "x", QN_UINT8,
-                        batch_shape(stage->batch, &like->shape));
+                        qn_batch_shape(stage->batch, &like->shape));
     stage->labels = qn_input(g, "labels", QN_INT32,
                              qn_shape_of(stage->batch));
     struct qn_model_build_params params = {.training = false};

@@ -217,18 +217,12 @@ int64_t qn_run_steps(const qn_run *run)
 static qn_status declare(const qn_run *run, const qn_model *model,
                          qn_store *store, qn_error *error)
 {
-    const qn_shape *sample = &run->dataset.shape;
-    qn_shape shape = {.rank = sample->rank + 1, .dims = {1}};
-    for (int i = 0; i < sample->rank; i++)
-        shape.dims[i + 1] = sample->dims[i];
     qn_graph *g = qn_graph_create(QN_FLOAT32);
     if (!g)
         return qn_fail_memory(error, 1);
-    struct qn_model_build_params params = {.training = false};
-    qn_node *logits = qn_build_logits(
-        g, qn_input(g, "x", QN_FLOAT32, shape), model, &run->dataset, &params,
-        error);
-    qn_status status = logits ? qn_store_add(store, g, error) : QN_BAD_SHAPE;
+    qn_status status = QN_BAD_SHAPE;
+    if (qn_build_one(g, model, &run->dataset, error))
+        status = qn_store_add(store, g, error);
     qn_graph_destroy(&g);
     return status;
 }

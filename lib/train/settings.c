@@ -150,6 +150,19 @@ qn_status qn_settings_resolve(const struct qn_fit_params *params,
                         settings, error);
 }
 
+qn_status qn_fit_check(const struct qn_fit_params *params, qn_error *error)
+{
+    QN_REQUIRE(error, params != NULL);
+    struct qn_settings settings;
+    QN_TRY(qn_settings_resolve(params, &settings, error));
+    qn_graph *g = qn_graph_create(QN_FLOAT32);
+    if (!g)
+        return qn_fail_memory(error, 1);
+    qn_node *logits = qn_build_one(g, params->model, params->dataset, error);
+    qn_graph_destroy(&g);
+    return logits ? QN_OK : QN_BAD_SHAPE;
+}
+
 // ---- JSON ----
 
 static json_t *dataset_json(const qn_dataset *dataset)
@@ -231,8 +244,10 @@ qn_status qn_settings_compare(const json_t *then, const json_t *now,
         {
             if (i == 0 && may_differ(key))
                 continue;
+            // An optimizer's name is what users call the optimizer.
+            const char *name = strcmp(key, "name") == 0 ? groups[i] : key;
             if (!json_equal(value, json_object_get(old, key)))
-                return report_difference(key, json_object_get(old, key),
+                return report_difference(name, json_object_get(old, key),
                                          value, error);
         }
     }

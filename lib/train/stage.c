@@ -38,15 +38,24 @@ qn_node *qn_build_logits(qn_graph *g, qn_node *x, const qn_model *model,
     return NULL;
 }
 
-// ---- the batch ----
-
-static qn_shape with_count(int64_t count, const qn_shape *sample)
+qn_shape qn_batch_shape(int64_t count, const qn_shape *sample)
 {
     qn_shape shape = {.rank = sample->rank + 1, .dims = {count}};
     for (int i = 0; i < sample->rank; i++)
         shape.dims[i + 1] = sample->dims[i];
     return shape;
 }
+
+qn_node *qn_build_one(qn_graph *g, const qn_model *model,
+                      const qn_dataset *dataset, qn_error *error)
+{
+    qn_node *x = qn_input(g, "x", QN_FLOAT32,
+                          qn_batch_shape(1, &dataset->shape));
+    struct qn_model_build_params params = {.training = false};
+    return qn_build_logits(g, x, model, dataset, &params, error);
+}
+
+// ---- the batch ----
 
 static void take_batch(struct qn_train_stage *stage,
                        const qn_dataset *dataset, int64_t batch, qn_node **x,
@@ -55,7 +64,7 @@ static void take_batch(struct qn_train_stage *stage,
     qn_graph *g = stage->graph;
     int64_t count = dataset->train_count;
     qn_node *images = qn_variable(g, QN_GROUP_IMAGES, "images", QN_UINT8,
-                                  with_count(count, &dataset->shape));
+                                  qn_batch_shape(count, &dataset->shape));
     qn_node *all_labels = qn_variable(g, QN_GROUP_LABELS, "labels", QN_INT32,
                                       qn_shape_of(count));
     qn_node *order = qn_variable(g, QN_GROUP_ORDER, "order", QN_INT32,

@@ -123,6 +123,11 @@ qn_node *qn_build_logits(qn_graph *g, qn_node *x, const qn_model *model,
                          const qn_dataset *dataset,
                          const struct qn_model_build_params *params,
                          qn_error *error);
+// The model on a batch of one, for its shapes and variables.
+qn_node *qn_build_one(qn_graph *g, const qn_model *model,
+                      const qn_dataset *dataset, qn_error *error);
+// The shape of `count` samples.
+qn_shape qn_batch_shape(int64_t count, const qn_shape *sample);
 
 // ---- prediction (evaluate.c) ----
 

@@ -1,0 +1,399 @@
+#!/usr/bin/env python3
+"""The command from the outside: usage, output, exit status, runs, kills.
+
+test_command.py QUERN [TEST]...
+"""
+import fcntl
+import json
+import os
+import pty
+import random
+import re
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+import unittest
+from pathlib import Path
+
+quern = Path(sys.argv.pop(1)).resolve()
+SMALL = ["16-relu-dropout0.2-10", "--data", "digits", "--optimizer", "adam"]
+
+
+def run(*args, env=None, cwd=None, status=0):
+    """Runs quern; the exit status must be as wanted."""
+    done = subprocess.run([quern, *map(str, args)], capture_output=True,
+                          text=True, cwd=cwd, env={**os.environ, **(env or {})})
+    assert done.returncode == status, (
+        f"{args}: exit status {done.returncode}, not {status}\n"
+        f"{done.stdout}{done.stderr}")
+    return done
+
+
+def run_json(*args, **keywords):
+    """The one JSON object on stdout."""
+    return json.loads(run(*args, "--json", **keywords).stdout)
+
+
+class Folder(unittest.TestCase):
+    """Tests that write: each has a folder of its own."""
+
+    def setUp(self):
+        self.holder = tempfile.TemporaryDirectory(prefix="quern-command-")
+        self.folder = Path(self.holder.name)
+
+    def tearDown(self):
+        self.holder.cleanup()
+
+
+class Usage(unittest.TestCase):
+    def expect(self, status, text, *args, env=None):
+        done = run(*args, status=status, env=env)
+        self.assertEqual(done.stdout, "")
+        self.assertIn(text, done.stderr)
+        self.assertTrue(done.stderr.startswith("quern: ") or not args,
+                        done.stderr)
+
+    def test_wrong_usage_names_what_is_near(self):
+        for text, *args in (
+                ("usage: quern COMMAND",),
+                ("did you mean train?", "trian"),
+                ("did you mean --version?", "--versoin"),
+                ("did you mean --epochs?", "train", "10", "--epoch", "3"),
+                ("did you mean --batch-size?", "train", "10", "--batchsize=3"),
+                ("needs a MODEL", "train"),
+                ("not also 20", "train", "10", "20"),
+                ("whole number from 1", "train", "10", "--epochs", "0"),
+                ("whole number", "train", "10", "--epochs", "three"),
+                ("whole number", "train", "10", "--seed", "-1"),
+                ("number", "train", "10", "--lr", "nan"),
+                ("number", "train", "10", "--lr", "0.1x"),
+                ("missing argument", "train", "10", "--lr"),
+                ("did you mean adam?", "train", "10", "--optimizer", "adan"),
+                ("did you mean digits?", "train", "10", "--data", "digit"),
+                ("relu", "train", "512-rleu-10"),
+                ("--dump", "summary", "10", "--dump", "picture"),
+                ("unknown table opps; there are ops", "list", "opps"),
+                ("takes no arguments", "devices", "0:0"),
+                ("needs one RUN", "eval"),
+                ("INPUT", "predict", "somewhere")):
+            with self.subTest(args):
+                self.expect(2, text, *args)
+
+    def test_failures_are_told_in_a_line(self):
+        self.expect(1, "/nowhere", "eval", "/nowhere")
+        self.expect(1, "/nowhere", "train", "--resume", "/nowhere")
+        with tempfile.TemporaryDirectory() as out:
+            done = run("train", "16-relu-7", "--out", out, "--quiet", status=1)
+            self.assertIn("digits has 10 classes", done.stderr)
+            self.assertEqual(len(done.stderr.splitlines()), 1)
+
+    def test_no_device(self):
+        self.expect(3, "quern:", "train", "10",
+                    env={"OCL_ICD_VENDORS": "/nowhere"})
+        done = run("devices", status=3, env={"OCL_ICD_VENDORS": "/nowhere"})
+        self.assertIn("install", done.stderr)
+        self.expect(3, "no-such-device", "train", "10", "--device",
+                    "no-such-device")
+        listed = run("devices", "--json", "--device", "no-such-device",
+                     status=3)
+        self.assertIsNone(json.loads(listed.stdout)["chosen"])
+
+    def test_help_and_version(self):
+        header = Path(__file__).parent.parent / "include/quern/version.h"
+        version = ".".join(re.findall(r"QN_VERSION_\w+ (\d+)",
+                                      header.read_text()))
+        self.assertEqual(run("--version").stdout, f"quern {version}\n")
+        whole = run("--help").stdout
+        self.assertEqual(run("help").stdout, whole)
+        names = re.findall(r"^  (\w+) {2,}", whole, re.M)
+        self.assertIn("train", names)
+        for name in names:
+            text = run(name, "--help").stdout
+            self.assertEqual(run("help", name).stdout, text)
+            self.assertIn(f"usage: quern {name}", text)
+            self.assertIn("--help", text)
+            self.assertLess(max(map(len, text.splitlines())), 81)
+
+
+class Tables(unittest.TestCase):
+    def test_devices(self):
+        listed = run_json("devices")
+        self.assertLessEqual({"platforms", "devices", "chosen", "reason"},
+                             listed.keys())
+        chosen = [d for d in listed["devices"] if d["id"] == listed["chosen"]]
+        self.assertEqual(len(chosen), 1)
+        self.assertGreater(chosen[0]["memory_bytes"], 0)
+        self.assertGreater(len(listed["reason"]), 0)
+        self.assertIn(chosen[0]["name"], run("devices").stdout)
+        again = run_json("devices", "--device", listed["chosen"])
+        self.assertEqual(again["chosen"], listed["chosen"])
+
+    def test_list(self):
+        tables = run_json("list")
+        for table in ("ops", "layers", "losses", "optimizers", "inits",
+                      "datasets", "models"):
+            self.assertGreater(len(tables[table]), 0)
+            self.assertEqual(run_json("list", table)[table], tables[table])
+            shown = run("list", table).stdout
+            for row in tables[table]:
+                self.assertIn(row["name"], shown)
+
+    def test_summary(self):
+        args = ("summary", "32-relu-10", "--batch-size", "64", "--optimizer",
+                "adam")
+        told = run_json(*args)
+        self.assertEqual(told["parameters"], 64 * 32 + 32 + 32 * 10 + 10)
+        self.assertEqual([layer["output"] for layer in told["layers"]],
+                         [[32], [32], [10]])
+        plan = told["plan"]
+        self.assertLess(plan["launches"], plan["launches_unfused"])
+        self.assertLessEqual(plan["arena_bytes"], plan["tensor_bytes"])
+        # Parameters and two slots, each variable at a multiple of 512 bytes.
+        sizes = (64 * 32, 32, 32 * 10, 10)
+        state = 3 * sum((4 * size + 511) // 512 * 512 for size in sizes)
+        self.assertEqual(plan["state_bytes"], state)
+        self.assertIn("2,410", run(*args).stdout)
+        self.assertIn("matmul", run(*args, "--dump", "text").stdout)
+        self.assertIn("digraph", run(*args, "--dump", "dot").stdout)
+        self.assertIn("matmul", run(*args, "--dump", "plan").stdout)
+
+
+class Runs(Folder):
+    def test_train_eval_predict(self):
+        out = self.folder / "run"
+        done = run("train", *SMALL, "--epochs", 12, "--lr", 0.01, "--out", out,
+                   "--json")
+        result = json.loads(done.stdout)
+        self.assertEqual(done.stdout.count("\n"), 1)
+        self.assertNotIn("\x1b", done.stderr)
+        self.assertEqual(done.stderr.count("epoch "), 12)
+        for key in ("device", "model", "parameters", "epochs", "seconds",
+                    "first_step_seconds", "samples_per_second", "train_loss",
+                    "test_loss", "test_accuracy", "run", "parameters_sha256"):
+            self.assertIn(key, result)
+        self.assertEqual(result["parameters"], 64 * 16 + 16 + 16 * 10 + 10)
+        self.assertEqual(result["run"], str(out))
+        self.assertGreater(result["test_accuracy"], 0.85)
+        self.assertGreater(result["seconds"], 0)
+        self.assertGreater(result["first_step_seconds"], 0)
+        lines = [json.loads(line) for line in
+                 (out / "metrics.jsonl").read_text().splitlines()]
+        self.assertEqual([line["epoch"] for line in lines],
+                         list(range(1, 13)))
+        self.assertAlmostEqual(lines[-1]["test_loss"], result["test_loss"], 6)
+        told = run_json("eval", out, "--quiet")
+        self.assertEqual(told["test_accuracy"], result["test_accuracy"])
+        self.assertEqual(told["test_loss"], result["test_loss"])
+        best = run_json("eval", out / "best.safetensors", "--quiet")
+        self.assertEqual(best["test_accuracy"], result["best_test_accuracy"])
+        told = run_json("predict", out, "digits:0-359", "--quiet")
+        right = [p["class"] == p["label"] for p in told["predictions"]]
+        self.assertAlmostEqual(sum(right) / 360, result["test_accuracy"])
+        shown = run("predict", out, "digits:5", "--quiet").stdout
+        self.assertIn(f"digits:5: {told['predictions'][5]['class']} (", shown)
+
+    def test_predict_reads_files(self):
+        out, csv = self.folder / "run", self.folder / "x.csv"
+        run("train", *SMALL, "--epochs", 1, "--out", out, "--quiet")
+        csv.write_text(",".join(["3"] * 64) + "\n" + ",".join(["7"] * 64))
+        told = run_json("predict", out, csv, "--quiet")
+        self.assertEqual(len(told["predictions"]), 2)
+        self.assertIsNone(told["predictions"][0]["label"])
+        self.assertAlmostEqual(
+            sum(told["predictions"][0]["probabilities"]), 1, 5)
+        csv.write_text("1,2,3\n")
+        self.assertIn("64", run("predict", out, csv, "--quiet",
+                                status=1).stderr)
+
+    def test_same_seed_same_parameters(self):
+        results = [run_json("train", *SMALL, "--epochs", 2, "--seed", seed,
+                            "--out", self.folder / str(i), "--quiet")
+                   for i, seed in enumerate((1, 1, 2))]
+        hashes = [result["parameters_sha256"] for result in results]
+        self.assertEqual(hashes[0], hashes[1])
+        self.assertNotEqual(hashes[0], hashes[2])
+        files = [(self.folder / str(i) / "last.safetensors").read_bytes()
+                 for i in range(2)]
+        self.assertEqual(files[0], files[1])
+
+    def test_run_folders_are_numbered(self):
+        for i in (1, 2):
+            told = run_json("train", *SMALL, "--epochs", 1, "--quiet",
+                            cwd=self.folder)
+            self.assertEqual(told["run"],
+                             f"runs/16-relu-dropout0.2-10-digits-{i}")
+            self.assertTrue((self.folder / told["run"] / "last.safetensors")
+                            .is_file())
+
+    def test_resume_refuses_what_differs(self):
+        out = self.folder / "run"
+        run("train", *SMALL, "--epochs", 1, "--out", out, "--quiet")
+        for text, *args in (("batch_size", "--batch-size", 64),
+                            ("seed", "--seed", 5), ("lr", "--lr", 0.5),
+                            ("optimizer", "--optimizer", "sgd"),
+                            ("model", "16-relu-10")):
+            model = args if args[0][0] != "-" else []
+            flags = [] if model else args
+            done = run("train", *model, "--resume", out, "--epochs", 2,
+                       *flags, "--quiet", status=2)
+            self.assertIn(text, done.stderr)
+
+    def test_profile_prints_a_table(self):
+        done = run("train", *SMALL, "--epochs", 1, "--out",
+                   self.folder / "run", "--profile", "--quiet", "--json")
+        json.loads(done.stdout)
+        self.assertIn("GFLOP/s", done.stderr)
+        self.assertIn("matmul", done.stderr)
+
+
+class Interrupts(Folder):
+    ARGS = [*SMALL, "--epochs", "6", "--batch-size", "8", "--seed", "3",
+            "--checkpoint-every", "5", "--quiet", "--json"]
+
+    def start(self, out):
+        """Begins the run, or goes on with it."""
+        going = (out / "last.safetensors").exists()
+        args = (["--resume", out, "--checkpoint-every", "5", "--quiet",
+                 "--json"] if going else [*self.ARGS, "--out", out])
+        return subprocess.Popen([quern, "train", *args],
+                                stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True)
+
+    @staticmethod
+    def wait_for_saves(process, path, count):
+        """Until `path` was replaced `count` times or the process ended."""
+        last = None
+        while count >= 0 and process.poll() is None:
+            try:
+                now = path.stat().st_ino
+            except FileNotFoundError:
+                now = None
+            count -= now != last
+            last = now
+            time.sleep(0.0005)
+
+    def finish(self, process, status=0):
+        stdout, stderr = process.communicate()
+        self.assertEqual(process.returncode, status, stderr)
+        return json.loads(stdout)
+
+    def test_killed_runs_end_the_same(self):
+        whole = run_json("train", *self.ARGS[:-1], "--out",
+                         self.folder / "whole")
+        out, kills, rng = self.folder / "killed", 0, random.Random(1)
+        while kills < 12:
+            process = self.start(out)
+            self.wait_for_saves(process, out / "last.safetensors",
+                                rng.randrange(1, 12))
+            time.sleep(rng.random() * 0.02)
+            process.kill()
+            process.communicate()
+            kills += process.returncode == -signal.SIGKILL
+            self.assertIn(process.returncode, (0, -signal.SIGKILL))
+            if process.returncode == 0:
+                break
+        result = self.finish(self.start(out))
+        self.assertGreaterEqual(kills, 10)
+        for key in ("parameters_sha256", "steps", "epochs", "train_loss",
+                    "test_loss", "best_epoch"):
+            self.assertEqual(result[key], whole[key], key)
+        lines = [json.loads(line) for line in
+                 (out / "metrics.jsonl").read_text().splitlines()]
+        wanted = [json.loads(line) for line in
+                  (self.folder / "whole/metrics.jsonl").read_text()
+                  .splitlines()]
+        for a, b in zip(lines, wanted, strict=True):
+            for key in ("epoch", "step", "train_loss", "train_accuracy",
+                        "test_loss", "test_accuracy"):
+                self.assertEqual(a[key], b[key])
+        for name in ("last", "best"):
+            files = [(folder / f"{name}.safetensors").read_bytes()
+                     for folder in (out, self.folder / "whole")]
+            self.assertEqual(files[0], files[1])
+        self.assertEqual(sorted(p.name for p in out.iterdir()
+                                if not p.name.endswith(".tmp")),
+                         ["best.safetensors", "config.json",
+                          "last.safetensors", "metrics.jsonl"])
+
+    def test_interrupt_saves_and_stops(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            out = self.folder / number.name
+            process = self.start(out)
+            self.wait_for_saves(process, out / "last.safetensors", 3)
+            process.send_signal(number)
+            part = self.finish(process, 1)
+            self.assertTrue(part["interrupted"])
+            self.assertLess(part["epochs"], 6)
+        whole = run_json("train", *self.ARGS[:-1], "--out",
+                         self.folder / "whole")
+        rest = self.finish(self.start(self.folder / "SIGINT"))
+        self.assertEqual(rest["parameters_sha256"],
+                         whole["parameters_sha256"])
+
+
+class Terminal(Folder):
+    def on_terminal(self, *args, columns=100, env=None):
+        """What quern writes to a terminal of that width."""
+        parent, child = pty.openpty()
+        fcntl.ioctl(child, termios.TIOCSWINSZ,
+                    struct.pack("HHHH", 24, columns, 0, 0))
+        clean = {k: v for k, v in os.environ.items() if k != "NO_COLOR"}
+        process = subprocess.Popen(
+            [quern, *map(str, args)], stdout=subprocess.DEVNULL, stderr=child,
+            env={**clean, "TERM": "xterm", "LC_ALL": "C.UTF-8",
+                 **(env or {})})
+        os.close(child)
+        text = b""
+        while True:
+            try:
+                piece = os.read(parent, 65536)
+            except OSError:
+                break
+            if not piece:
+                break
+            text += piece
+        os.close(parent)
+        self.assertEqual(process.wait(), 0, text)
+        return text.decode()
+
+    def bars(self, text):
+        """The bars, without colours."""
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+        return re.findall(r"\r([^\r\n]*?)\x1b\[K", plain)
+
+    def test_bar_fits_the_terminal(self):
+        for columns in (20, 40, 80, 200):
+            text = self.on_terminal(
+                "train", *SMALL, "--epochs", 2, "--out", self.folder / "run",
+                columns=columns)
+            bars = [bar for bar in self.bars(text) if bar]
+            self.assertGreater(len(bars), 0)
+            for bar in bars:
+                self.assertLess(len(bar), columns)
+            if columns >= 80:
+                self.assertIn("loss", bars[-1])
+                self.assertIn("━", bars[-1])
+
+    def test_colours_can_be_refused(self):
+        args = ("train", *SMALL, "--epochs", 1, "--out", self.folder / "run")
+        colour = re.compile(r"\x1b\[[0-9;]*m")
+        self.assertRegex(self.on_terminal(*args), colour)
+        self.assertNotRegex(self.on_terminal(*args, env={"NO_COLOR": "1"}),
+                            colour)
+        dumb = self.on_terminal(*args, env={"TERM": "dumb"})
+        self.assertNotIn("\x1b", dumb)
+        self.assertIn("epoch 1/1: loss", dumb)
+
+    def test_other_character_sets_get_plain_bars(self):
+        text = self.on_terminal("train", *SMALL, "--epochs", 1, "--out",
+                                self.folder / "run", env={"LC_ALL": "C"})
+        self.assertTrue(text.isascii())
+        self.assertIn("#", text)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
