@@ -205,6 +205,14 @@ START_TEST(settings_take_defaults_and_values)
     ck_assert(hyper[qn_optimizer_hyper_find(adam, "beta2")] == 0.999);
     ck_assert(hyper[qn_optimizer_hyper_find(adam, "eps")] == 1e-7);
     ck_assert(hyper[qn_optimizer_hyper_find(adam, "weight_decay")] == 0.25);
+    params.optimizer = "sgd";
+    params.momentum = 0.5;
+    ck_assert_ok(qn_settings_resolve(&params, &settings, &error), error);
+    ck_assert_str_eq(settings.optimizer.optimizer->name, "momentum");
+    ck_assert(settings.optimizer.hyper[0] == 0.5);
+    params.momentum = 0;
+    ck_assert_ok(qn_settings_resolve(&params, &settings, &error), error);
+    ck_assert_str_eq(settings.optimizer.optimizer->name, "sgd");
     params.batch_size = 1000; // more than there are
     ck_assert_ok(qn_settings_resolve(&params, &settings, &error), error);
     ck_assert_int_eq(settings.batch_size, 300);

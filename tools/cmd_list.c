@@ -1,4 +1,5 @@
 // quern list: the tables of the library.
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -25,6 +26,28 @@ static bool op_row(int index, const char *cells[COLUMNS])
     return true;
 }
 
+// "units, bias=1, ...": the keys with their defaults, where these are numbers.
+static const char *layer_keys(const qn_layer *layer)
+{
+    static char text[512];
+    int used = 0;
+    const struct qn_layer_key *key;
+    text[0] = 0;
+    for (int i = 0; (key = qn_layer_key_at(layer, i)); i++) {
+        bool is_number = strcmp(key->type, "initializer") != 0 &&
+                         strcmp(key->type, "choice") != 0 &&
+                         !isnan(key->value);
+        used += snprintf(text + used, sizeof text - (size_t)used, "%s%s",
+                         i ? ", " : "", key->name);
+        if (is_number)
+            used += snprintf(text + used, sizeof text - (size_t)used, "=%g",
+                             key->value);
+        if (used + 100 > (int)sizeof text)
+            break;
+    }
+    return text;
+}
+
 static bool layer_row(int index, const char *cells[COLUMNS])
 {
     const qn_layer *layer = qn_layer_at(index);
@@ -32,6 +55,7 @@ static bool layer_row(int index, const char *cells[COLUMNS])
         return false;
     cells[0] = qn_layer_name(layer);
     cells[1] = qn_layer_formula(layer);
+    cells[2] = layer_keys(layer);
     return true;
 }
 
@@ -97,7 +121,7 @@ static bool dataset_row(int index, const char *cells[COLUMNS])
 
 static const struct table tables[] = {
     {"ops", {"name", "formula", "kind", "gradient"}, op_row},
-    {"layers", {"name", "formula"}, layer_row},
+    {"layers", {"name", "formula", "keys"}, layer_row},
     {"losses", {"name", "formula"}, loss_row},
     {"optimizers", {"name", "formula", "settings", "source"}, optimizer_row},
     {"inits", {"name", "formula", "source"}, init_row},
@@ -126,23 +150,38 @@ static int name_width(const struct table *table)
     return width;
 }
 
-// Name and formula in columns, all else on lines of its own below.
+// Operations are many: one line each, two only where the formula is long.
+static void print_op(const char *const cells[COLUMNS], int indent, int width)
+{
+    char text[512];
+    bool has_gradient = strcmp(cells[3], "yes") == 0;
+    snprintf(text, sizeof text, "%s (%s%s)", cells[1], cells[2],
+             has_gradient ? "" : ", no gradient");
+    print_wrapped(text, indent, width);
+}
+
+// Name and formula in columns, all else below.
 static void print_table(const struct table *table)
 {
     const char *cells[COLUMNS] = {0};
-    int width = name_width(table), columns = column_count(table);
-    bool is_wide = strcmp(table->name, "ops") == 0;
+    int indent = name_width(table) + 4, columns = column_count(table);
+    int width = terminal_width(stdout);
+    width = width ? width : 100;
+    width = width < indent + 30 ? indent + 30 : width;
     printf("%s\n", table->name);
     for (int i = 0; table->row(i, cells); i++) {
-        printf("  %-*s  %s", width, cells[0], cells[1] ? cells[1] : "");
-        if (is_wide)
-            printf("  (%s%s)", cells[2],
-                   strcmp(cells[3], "yes") == 0 ? "" : ", no gradient");
-        putchar('\n');
-        for (int c = 2; c < columns && !is_wide; c++)
-            if (cells[c] && *cells[c])
-                printf("  %-*s  %s: %s\n", width, "", table->keys[c],
-                       cells[c]);
+        printf("  %-*s  ", indent - 4, cells[0]);
+        if (table->row == op_row) {
+            print_op(cells, indent, width);
+            continue;
+        }
+        print_wrapped(cells[1], indent, width);
+        for (int c = 2; c < columns; c++) {
+            if (!cells[c] || !*cells[c])
+                continue;
+            int at = printf("%*s%s: ", indent, "", table->keys[c]);
+            print_wrapped(cells[c], at, width);
+        }
     }
 }
 

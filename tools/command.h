@@ -103,6 +103,9 @@ enum { SHORT_TEXT = 32 };
 char *text_count(char text[SHORT_TEXT], int64_t count);
 char *text_size(char text[SHORT_TEXT], double bytes);
 char *text_time(char text[SHORT_TEXT], double seconds);
+// Prints words on stdout from `column` on, where the cursor is, and ends the
+// line; lines after the first begin at `column` too. `width` of the whole.
+void print_wrapped(const char *text, int column, int width);
 
 // ---- what most subcommands open (open.c) ----
 

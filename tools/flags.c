@@ -12,23 +12,6 @@ enum { HELP_VALUE = 1000, MAX_FLAGS = 40, HELP_COLUMN = 26, HELP_WIDTH = 79 };
 
 // ---- help ----
 
-// Prints text from HELP_COLUMN on, wrapped.
-static void print_wrapped(const char *text, int column)
-{
-    while (*text) {
-        size_t length = strcspn(text, " ");
-        if (column > HELP_COLUMN && column + (int)length + 1 > HELP_WIDTH) {
-            printf("\n%*s", HELP_COLUMN, "");
-            column = HELP_COLUMN;
-        }
-        column += printf("%s%.*s", column > HELP_COLUMN ? " " : "",
-                         (int)length, text);
-        text += length;
-        text += strspn(text, " ");
-    }
-    putchar('\n');
-}
-
 static void print_flag(const char *name, const char *argument,
                        const char *help)
 {
@@ -39,7 +22,7 @@ static void print_flag(const char *name, const char *argument,
         column = 0;
     }
     printf("%*s", HELP_COLUMN - column, "");
-    print_wrapped(help, HELP_COLUMN);
+    print_wrapped(help, HELP_COLUMN, HELP_WIDTH);
 }
 
 static void print_help(const struct command *command,

@@ -130,3 +130,21 @@ char *text_time(char text[SHORT_TEXT], double seconds)
                  whole / 60 % 60, whole % 60);
     return text;
 }
+
+void print_wrapped(const char *text, int column, int width)
+{
+    int at = column;
+    while (*text) {
+        size_t length = strcspn(text, " ");
+        bool is_first = at == column;
+        if (!is_first && at + 1 + (int)length > width) {
+            printf("\n%*s", column, "");
+            at = column;
+            is_first = true;
+        }
+        at += printf("%s%.*s", is_first ? "" : " ", (int)length, text);
+        text += length;
+        text += strspn(text, " ");
+    }
+    putchar('\n');
+}

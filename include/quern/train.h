@@ -39,7 +39,8 @@ struct qn_fit_params {
     int64_t batch_size;      // 128; the last batch of an epoch may be smaller
     const char *optimizer;   // "sgd"; "adam:beta1=0.8,eps=1e-7" sets more
     double lr;               // 0: the optimizer's default
-    double momentum;         // NAN: the optimizer's default
+    double momentum;         // NAN: the optimizer's default; makes "sgd"
+                             // "momentum"
     double weight_decay;     // NAN: the optimizer's default
     const char *loss;        // "softmax_cross_entropy"
     uint64_t seed;           // 0; below 2^32

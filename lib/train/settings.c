@@ -138,9 +138,13 @@ qn_status qn_settings_resolve(const struct qn_fit_params *params,
     if (settings->batch_size > params->dataset->train_count)
         settings->batch_size = params->dataset->train_count;
     struct qn_optimizer_params *optimizer = &settings->optimizer;
-    QN_TRY(read_optimizer(params->optimizer ? params->optimizer : "sgd",
-                          optimizer, error));
-    if (!isnan(params->momentum))
+    const char *name = params->optimizer ? params->optimizer : "sgd";
+    // PyTorch's users ask for sgd with a momentum.
+    if (strcmp(name, "sgd") == 0 && params->momentum > 0)
+        name = "momentum";
+    QN_TRY(read_optimizer(name, optimizer, error));
+    if (!isnan(params->momentum) &&
+        (params->momentum != 0 || strcmp(name, "sgd") != 0))
         QN_TRY(set_hyper(optimizer, "momentum", params->momentum, error));
     if (!isnan(params->weight_decay))
         QN_TRY(set_hyper(optimizer, "weight_decay", params->weight_decay,
