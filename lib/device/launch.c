@@ -257,8 +257,11 @@ qn_status qn_command_create(qn_device *device, const struct qn_launch *launch,
     command->is_double = launch->real == QN_FLOAT64;
     command->flops = launch->flops;
     command->bytes = launch->bytes;
-    snprintf(command->name, sizeof command->name, "%s:%s",
-             launch->file ? launch->file : "generated", launch->kernel);
+    const char *file = launch->is_external ? "external"
+                       : launch->file      ? launch->file
+                                           : "generated";
+    snprintf(command->name, sizeof command->name, "%s:%s", file,
+             launch->kernel);
     command->row = device->profile ? qn_profile_row_of(device->profile,
                                                        command->name)
                                    : -1;
