@@ -77,7 +77,8 @@ int print_json(json_t *object)
     char *text = object ? json_dumps(object, JSON_REAL_PRECISION(10)) : NULL;
     json_decref(object);
     if (!text)
-        return fail("out of memory");
+        return fail("the result cannot be written as JSON: is a path not "
+                    "UTF-8?");
     bool written = puts(text) >= 0 && fflush(stdout) == 0;
     free(text);
     return written ? EXIT_DONE : fail("cannot write the result");

@@ -118,13 +118,22 @@ static qn_status fill_variables(struct fit *fit, const qn_run *run,
     return qn_checkpoint_load(run->checkpoint, fit->store, false, error);
 }
 
+static qn_status make_json(struct fit *fit, qn_error *error)
+{
+    fit->settings_json = qn_settings_json(&fit->settings);
+    if (fit->settings_json)
+        return QN_OK;
+    return qn_fail(error, QN_BAD_ARGUMENT,
+                   "the settings cannot be written as JSON: is the path of "
+                   "%s or the model's name not UTF-8?",
+                   fit->settings.dataset->name);
+}
+
 static qn_status check_resume(struct fit *fit, const qn_run *run,
                               qn_error *error)
 {
     const struct qn_run_state *state = &run->state;
-    fit->settings_json = qn_settings_json(&fit->settings);
-    if (!fit->settings_json)
-        return qn_fail_memory(error, 1);
+    QN_TRY(make_json(fit, error));
     QN_TRY(qn_settings_compare(run->settings, fit->settings_json, error));
     if (state->epoch > fit->settings.epochs)
         return qn_fail(error, QN_BAD_ARGUMENT,
@@ -185,9 +194,7 @@ static qn_status check_parameters(struct fit *fit, qn_error *error)
 static qn_status begin_files(struct fit *fit, qn_error *error)
 {
     if (!fit->settings_json)
-        fit->settings_json = qn_settings_json(&fit->settings);
-    if (!fit->settings_json)
-        return qn_fail_memory(error, 1);
+        QN_TRY(make_json(fit, error));
     return qn_folder_write_config(fit->folder, fit->settings_json, error);
 }
 
