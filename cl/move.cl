@@ -1,5 +1,5 @@
-// Copies between places: concatenation, packing, padding. After runs.cl; all
-// sizes count words (see UNIT there).
+// Copies between places: concatenation, packing, padding; needs runs.cl before it.
+// All sizes count words (see UNIT there).
 //
 // move_rows  y[ROWS][pitch], at..at+width of each row = x[ROWS][width]
 // move_pad   y[OUT0]...[OUT6] = x[IN0]...[IN6] with zeros around and between:

@@ -1,5 +1,7 @@
 // Every kernel file compiles alone: with common.cl before it, its defaults,
-// both real types, no warning. The suite runs once for each kernel variant.
+// both real types, no warning. A file that takes another one before it says so
+// at its beginning: "needs runs.cl before it". The suite runs once for each
+// kernel variant.
 #define CL_TARGET_OPENCL_VERSION 120
 #include "quern/opencl.h"
 
@@ -19,18 +21,32 @@ static const struct qn_source *find_source(const char *name)
     return source;
 }
 
+// The file that `file` needs before it, or an empty one.
+static struct qn_source find_needed(const struct qn_source *file)
+{
+    static const struct qn_source nothing = {"", (const unsigned char *)"", 0};
+    char head[400], name[32];
+    snprintf(head, sizeof head, "%.*s", (int)file->size,
+             (const char *)file->data);
+    const char *needs = strstr(head, "needs ");
+    if (needs && sscanf(needs, "needs %31[a-z0-9].cl before it", name) == 1)
+        return *find_source(name);
+    return nothing;
+}
+
 // Compiles common.cl and `file` for the test device; fails with the log.
 static void compile(const struct qn_source *file, bool is_double)
 {
     qn_device *device = qn_check_device();
     cl_context context = qn_device_context(device);
     const struct qn_source *common = find_source("common");
-    const char *texts[] = {(const char *)common->data,
-                           (const char *)file->data};
-    const size_t sizes[] = {common->size, file->size};
+    const struct qn_source needed = find_needed(file);
+    const char *texts[] = {(const char *)common->data, "\n",
+                           (const char *)needed.data, (const char *)file->data};
+    const size_t sizes[] = {common->size, 1, needed.size, file->size};
     cl_int code;
     cl_program program =
-        clCreateProgramWithSource(context, 2, texts, sizes, &code);
+        clCreateProgramWithSource(context, 4, texts, sizes, &code);
     ck_assert_int_eq(code, CL_SUCCESS);
 
     char options[160];
@@ -45,8 +61,8 @@ static void compile(const struct qn_source *file, bool is_double)
                           &id, NULL);
     clGetProgramBuildInfo(program, id, CL_PROGRAM_BUILD_LOG, sizeof log, log,
                           NULL);
-    ck_assert_msg(code == CL_SUCCESS, "%s.cl with %s: %s", file->name, options,
-                  log);
+    ck_assert_msg(code == CL_SUCCESS, "%s.cl with %s: %.2000s", file->name,
+                  options, log);
     clReleaseProgram(program);
 }
 
