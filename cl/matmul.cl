@@ -32,11 +32,15 @@
 #define LOAD_B(i, m) load_real(b + (i), m)
 #endif
 
-#define PARAMS                                                               \
-    global const REAL *restrict a, global const REAL *restrict b,            \
+// `qualifier` is restrict for kernels. Within functions it would become what
+// Oclgrind does not know once they are inlined.
+#define PARAMS(qualifier)                                                    \
+    global const REAL *qualifier a, global const REAL *qualifier b,          \
         global REAL *c, const int m, const int n, const int k,               \
         const long stride_a, const long stride_b, const long stride_c,       \
         HOOK_PARAMS LOAD_PARAMS
+// For functions whose loops unroll by an argument.
+#define INLINE static inline __attribute__((always_inline))
 #define ARGS                                                                 \
     a, b, c, m, n, k, stride_a, stride_b, stride_c, HOOK_ARGS LOAD_ARGS
 
@@ -64,6 +68,7 @@
 #endif
 #define TILE_V 2
 
+// Interleaves x and y.
 #define ZIP(x, y, low, high)                                                 \
     low = (REAL16)(x.s0, y.s0, x.s1, y.s1, x.s2, y.s2, x.s3, y.s3, x.s4,     \
                    y.s4, x.s5, y.s5, x.s6, y.s6, x.s7, y.s7);                \
@@ -93,11 +98,11 @@ static inline int lanes_before(const long end, const long i)
 }
 
 // Copies rows [i0, i0 + rows) and columns [l0, l0 + depth) of op(a).
-static inline void pack_a(global const REAL *restrict a, const long base,
+INLINE void pack_a(global const REAL *a, const long base,
                           const int m, const int k, const int i0,
                           const int rows, const int l0, const int depth,
                           const int pitch,
-                          local REAL *restrict block LOAD_PARAMS)
+                          local REAL *block LOAD_PARAMS)
 {
     const long end = base + (long)m * k;
 #if TRANS_A
@@ -122,11 +127,11 @@ static inline void pack_a(global const REAL *restrict a, const long base,
 
 // Copies rows [l0, l0 + depth) and columns [j0, j0 + cols) of op(b); what
 // lies in the panel beyond them is never used.
-static inline void pack_b(global const REAL *restrict b, const long base,
+INLINE void pack_b(global const REAL *b, const long base,
                           const int n, const int k, const int j0,
                           const int cols, const int l0, const int depth,
                           const int tile_v,
-                          local REAL *restrict panel LOAD_PARAMS)
+                          local REAL *panel LOAD_PARAMS)
 {
     const long end = base + (long)n * k;
     const int width = tile_v * VW;
@@ -174,7 +179,7 @@ static inline void store(REAL16 v, global REAL *c, const long at,
 }
 
 // Stores a tile: `rows` and `cols` are what is left of c from (i0, j0) on.
-static inline void store_tile(const REAL16 sum[TILE_M][TILE_V],
+INLINE void store_tile(const REAL16 sum[TILE_M][TILE_V],
                               const int tile_v, global REAL *c,
                               const long base, const int n, const int i0,
                               const int rows, const int j0, const int cols,
@@ -199,7 +204,7 @@ static inline void store_tile(const REAL16 sum[TILE_M][TILE_V],
 
 // x: the tile's rows in `block`; y: the panel. A step of K multiplies a column
 // of x by a row of y.
-static inline void multiply_tile(REAL16 sum[TILE_M][TILE_V], const int tile_v,
+INLINE void multiply_tile(REAL16 sum[TILE_M][TILE_V], const int tile_v,
                                  const int depth, const int row_step,
                                  const int step, local const REAL *x,
                                  local const REAL *y)
@@ -219,10 +224,10 @@ static inline void multiply_tile(REAL16 sum[TILE_M][TILE_V], const int tile_v,
     }
 }
 
-static inline void multiply(PARAMS, const int rows, const int cols,
+INLINE void multiply(PARAMS(), const int rows, const int cols,
                             const int depth, const int tile_v,
-                            local REAL *restrict panel,
-                            local REAL *restrict block)
+                            local REAL *panel,
+                            local REAL *block)
 {
     const long base_a = get_group_id(2) * stride_a;
     const long base_b = get_group_id(2) * stride_b;
@@ -251,15 +256,16 @@ static inline void multiply(PARAMS, const int rows, const int cols,
     }
 }
 
-SINGLE kernel void matmul(PARAMS, const int rows, const int cols,
+SINGLE kernel void matmul(PARAMS(restrict), const int rows, const int cols,
                           const int depth, local REAL *restrict panel,
                           local REAL *restrict block)
 {
     multiply(ARGS, rows, cols, depth, TILE_V, panel, block);
 }
 
-SINGLE kernel void matmul_narrow(PARAMS, const int rows, const int cols,
-                                 const int depth, local REAL *restrict panel,
+SINGLE kernel void matmul_narrow(PARAMS(restrict), const int rows,
+                                 const int cols, const int depth,
+                                 local REAL *restrict panel,
                                  local REAL *restrict block)
 {
     multiply(ARGS, rows, cols, depth, 1, panel, block);
@@ -273,7 +279,7 @@ SINGLE kernel void matmul_narrow(PARAMS, const int rows, const int cols,
 
 // The sums of SIDE x SIDE dot products from rows i and j on, those beyond the
 // last ones being repeated.
-static inline void multiply_rows(REAL16 sum[SIDE][SIDE], PARAMS,
+static inline void multiply_rows(REAL16 sum[SIDE][SIDE], PARAMS(),
                                  const long base_a, const long base_b,
                                  const int i, const int i1, const int j,
                                  const int j1)
@@ -297,7 +303,8 @@ static inline void multiply_rows(REAL16 sum[SIDE][SIDE], PARAMS,
     }
 }
 
-SINGLE kernel void matmul_dot(PARAMS, const int rows, const int cols)
+SINGLE kernel void matmul_dot(PARAMS(restrict), const int rows,
+                              const int cols)
 {
     const long base_a = get_group_id(2) * stride_a;
     const long base_b = get_group_id(2) * stride_b;
@@ -308,7 +315,7 @@ SINGLE kernel void matmul_dot(PARAMS, const int rows, const int cols)
     for (int j = j0; j < j1; j += SIDE)
         for (int i = i0; i < i1; i += SIDE) {
             REAL16 sum[SIDE][SIDE];
-            REAL flat[SIDE][VW];
+            REAL flat[SIDE][VW] = {{0}};
             multiply_rows(sum, ARGS, base_a, base_b, i, i1, j, j1);
             UNROLL for (int s = 0; s < SIDE; s++)
                 UNROLL for (int t = 0; t < SIDE; t++)
@@ -332,13 +339,13 @@ SINGLE kernel void matmul_dot(PARAMS, const int rows, const int cols)
 
 // One step's part of op(a): rows [i0, i0 + 4 side), columns [l0, l0 + STEP).
 // Zeros lie beyond the matrix.
-static inline void fetch_a(global const REAL *restrict a, const long base,
+INLINE void fetch_a(global const REAL *a, const long base,
                            const int m, const int k, const int i0,
                            const int l0, const int side,
-                           local REAL *restrict tile LOAD_PARAMS)
+                           local REAL *tile LOAD_PARAMS)
 {
-    const int size = 4 * side;
-    for (int e = get_local_id(1) * side + get_local_id(0); e < size * STEP;
+    const uint size = 4 * side;
+    for (uint e = get_local_id(1) * side + get_local_id(0); e < size * STEP;
          e += side * side) {
         const int x = TRANS_A ? e % size : e / STEP;
         const int l = TRANS_A ? e / size : e % STEP;
@@ -352,13 +359,13 @@ static inline void fetch_a(global const REAL *restrict a, const long base,
 }
 
 // The same of op(b): rows [l0, l0 + STEP), columns [j0, j0 + 4 side).
-static inline void fetch_b(global const REAL *restrict b, const long base,
+INLINE void fetch_b(global const REAL *b, const long base,
                            const int n, const int k, const int j0,
                            const int l0, const int side,
-                           local REAL *restrict tile LOAD_PARAMS)
+                           local REAL *tile LOAD_PARAMS)
 {
-    const int size = 4 * side;
-    for (int e = get_local_id(1) * side + get_local_id(0); e < size * STEP;
+    const uint size = 4 * side;
+    for (uint e = get_local_id(1) * side + get_local_id(0); e < size * STEP;
          e += side * side) {
         const int x = TRANS_B ? e / STEP : e % size;
         const int l = TRANS_B ? e % STEP : e / size;
@@ -388,8 +395,8 @@ static inline void multiply_step(REAL sum[4][4], const int side,
     }
 }
 
-static inline void multiply(PARAMS, const int side, local REAL *restrict x_tile,
-                            local REAL *restrict y_tile)
+INLINE void multiply(PARAMS(), const int side, local REAL *x_tile,
+                            local REAL *y_tile)
 {
     const long base_a = get_group_id(2) * stride_a;
     const long base_b = get_group_id(2) * stride_b;
@@ -419,7 +426,7 @@ static inline void multiply(PARAMS, const int side, local REAL *restrict x_tile,
 
 #define DEFINE_MATMUL(name, side)                                            \
     __attribute__((reqd_work_group_size(side, side, 1))) kernel void name(   \
-        PARAMS)                                                              \
+        PARAMS(restrict))                                                    \
     {                                                                        \
         local REAL x_tile[STEP * (4 * side + 1)];                            \
         local REAL y_tile[STEP * (4 * side + 1)];                            \
