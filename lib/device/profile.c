@@ -116,8 +116,9 @@ static void harvest(struct qn_profile *profile)
         drop(&profile->pending[done++]);
     }
     profile->pending_count -= done;
-    memmove(profile->pending, profile->pending + done,
-            profile->pending_count * sizeof *profile->pending);
+    if (done && profile->pending_count)
+        memmove(profile->pending, profile->pending + done,
+                profile->pending_count * sizeof *profile->pending);
 }
 
 cl_event *qn_profile_event(struct qn_profile *profile, int row, double flops,

@@ -86,38 +86,55 @@ void qn_source_options(const qn_device *device,
 
 // ---- the lines that a compiler complains about ----
 
-// Line `number` of the piece `name`: its start, and its length without the
-// newline. NULL if there is none.
-static const char *find_line(const char *source, const char *name, int number,
-                             size_t *length)
+// A line of a joined source: where it stands in it and in its piece.
+struct line {
+    const char *text;
+    size_t length;
+    int number;       // in all of the source, from 1
+    int piece_number; // after the piece's #line, from 1
+    char piece[96];
+};
+
+// The next line of text, over a #line; false at the end. Starts with a zeroed
+// line whose text is the source.
+static bool next_line(struct line *line)
 {
-    char head[128], found[96];
-    int line = 0;
-    bool is_inside = false;
-    for (const char *at = source; *at; at += at[*length] ? *length + 1
-                                                         : *length) {
-        *length = strcspn(at, "\n");
+    char head[128];
+    do {
+        line->text += line->length;
+        line->text += line->number > 0 && *line->text;
+        if (!*line->text)
+            return false;
+        line->length = strcspn(line->text, "\n");
+        line->number++;
+        line->piece_number++;
         snprintf(head, sizeof head, "%.*s",
-                 *length < sizeof head ? (int)*length : (int)sizeof head - 1,
-                 at);
-        if (sscanf(head, "#line 1 \"%95[^\"]\"", found) == 1) {
-            is_inside = strcmp(found, name) == 0;
-            line = 0;
-        } else if (is_inside && ++line == number) {
-            return at;
-        }
-    }
-    return NULL;
+                 line->length < sizeof head ? (int)line->length
+                                            : (int)sizeof head - 1,
+                 line->text);
+        if (sscanf(head, "#line 1 \"%95[^\"]\"", line->piece) == 1)
+            line->piece_number = 0;
+    } while (line->piece_number == 0);
+    return true;
 }
 
-static void quote_line(const char *source, const char *name, int number,
-                       bool is_meant, struct qn_text *out)
+// Quotes the lines around line `number` of a piece. Some compilers do not heed
+// #line: a name that no piece has means the source as a whole.
+static void quote_place(const char *source, const char *name, int number,
+                        struct qn_text *out)
 {
-    size_t length;
-    const char *line = find_line(source, name, number, &length);
-    if (line)
-        qn_text_add(out, "%s %s:%d | %.*s\n", is_meant ? ">" : " ", name,
-                    number, (int)length, line);
+    enum { AROUND = 2 };
+    bool is_piece = false;
+    for (struct line line = {.text = source}; next_line(&line);)
+        is_piece |= strcmp(line.piece, name) == 0;
+    for (struct line line = {.text = source}; next_line(&line);) {
+        int distance = (is_piece ? line.piece_number : line.number) - number;
+        if (abs(distance) <= AROUND &&
+            (!is_piece || strcmp(line.piece, name) == 0))
+            qn_text_add(out, "%s %s:%d | %.*s\n", distance ? " " : ">",
+                        line.piece, line.piece_number, (int)line.length,
+                        line.text);
+    }
 }
 
 // Finds the next "name.cl:12" in a build log. Returns what follows it, or
@@ -144,7 +161,7 @@ static const char *next_place(const char *at, char name[96], int *line)
 void qn_source_quote(const char *source, const char *build_log,
                      struct qn_text *out)
 {
-    enum { MOST = 4, AROUND = 2 };
+    enum { MOST = 4 };
     char name[96], last_name[96] = "";
     int line, last_line = 0, count = 0;
     // A blank in front, so that a name may stand at the very start.
@@ -156,8 +173,7 @@ void qn_source_quote(const char *source, const char *build_log,
             continue;
         if (count++)
             qn_text_add(out, "\n");
-        for (int i = line - AROUND; i <= line + AROUND; i++)
-            quote_line(source, name, i, i == line, out);
+        quote_place(source, name, line, out);
         last_line = line;
         memcpy(last_name, name, sizeof name);
     }
