@@ -3,7 +3,8 @@
 //
 // Environment (read by `qn_device_open` and `qn_device_list_create` only;
 // a parameter that is set wins over its variable):
-//   QUERN_DEVICE     the choice: best, gpu, cpu, gpu:1, 0:1, or part of a name
+//   QUERN_DEVICE     the choice: best, gpu, cpu, gpu:1, 0:1, part of a name,
+//                    or a list of these of which the first that fits is taken
 //   QUERN_VARIANT    cpu or gpu: forces that family of kernels
 //   QUERN_KERNEL     "op:candidate,..." forces a candidate, e.g. matmul:clblast
 //   QUERN_CACHE      0 turns the program cache off
@@ -82,7 +83,9 @@ typedef struct qn_device qn_device;
 struct qn_device_params {
     const char *choice;    // NULL: QUERN_DEVICE, else "best"
     const char *variant;   // "cpu", "gpu"; NULL: QUERN_VARIANT, else by device
-    const char *cache_dir; // NULL: QUERN_CACHE_DIR, else the user's cache
+    // NULL: QUERN_CACHE_DIR, else the user's cache folder. One given here is
+    // used whatever QUERN_CACHE says and whatever cache the driver has.
+    const char *cache_dir;
     const char *cl_path;   // NULL: QUERN_CL_PATH, else the embedded kernels
     bool no_cache;         // neither read nor write the program cache
     bool profile;          // time every launch
