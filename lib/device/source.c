@@ -80,6 +80,9 @@ void qn_source_options(const qn_device *device,
                 device->limits.variant == QN_VARIANT_CPU);
     if (!is_double)
         qn_text_add(out, " -cl-single-precision-constant");
+    // Some drivers print warnings on the terminal. Who edits kernels wants them.
+    if (!device->cl_path)
+        qn_text_add(out, " -w");
     if (*launch->defines)
         qn_text_add(out, " %s", launch->defines);
 }
