@@ -143,9 +143,25 @@ static void print_row(const qn_progress *p, int width)
     fputc('\n', stderr);
 }
 
+// Before the first step a device that is new may compile for seconds.
+static void show_start(int width)
+{
+    static const char text[] = "preparing (kernels new to this device are "
+                               "compiled, once)";
+    int length = (int)sizeof text - 1;
+    fprintf(stderr, "\r%.*s\033[K", length < width ? length : width - 1,
+            text);
+    fflush(stderr);
+    bar_is_shown = true;
+}
+
 void show_progress(const qn_progress *progress)
 {
     int width = terminal_width(stderr);
+    if (width && progress->sample == 0) {
+        show_start(width);
+        return;
+    }
     if (!progress->epoch_end) {
         if (width)
             draw_bar(progress, width);

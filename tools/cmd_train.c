@@ -257,11 +257,10 @@ static void print_profile(qn_device *device)
 static int on_progress(void *user, const qn_progress *progress)
 {
     const struct job *job = user;
-    static bool is_catching;
-    // Until the first call there is nothing to save: Ctrl-C just ends.
-    if (!is_catching)
+    static int calls;
+    // Before the first step there is nothing to save: Ctrl-C just ends.
+    if (++calls == 2)
         catch_interrupts();
-    is_catching = true;
     if (!job->options.quiet)
         show_progress(progress);
     return is_interrupted();
@@ -342,14 +341,14 @@ int run_train(const struct command *command, int argc, const char **argv)
          FLAG_TEXT, &o->optimizer, 0, 0, false},
         {"lr", "F", "learning rate [the optimizer's]", FLAG_NUMBER, &o->lr,
          1e-30, 1e6, false},
-        {"momentum", "F", "of sgd or momentum [the optimizer's]", FLAG_NUMBER, &o->momentum, 0,
-         1, false},
-        {"weight-decay", "F", "L2 penalty, as in PyTorch [0]", FLAG_NUMBER, &o->weight_decay, 0, 1e6,
-         false},
+        {"momentum", "F", "of sgd or momentum [the optimizer's]",
+         FLAG_NUMBER, &o->momentum, 0, 1, false},
+        {"weight-decay", "F", "L2 penalty, as in PyTorch [0]", FLAG_NUMBER,
+         &o->weight_decay, 0, 1e6, false},
         {"loss", "L", "see quern list losses [softmax_cross_entropy]",
          FLAG_TEXT, &o->loss, 0, 0, false},
-        {"seed", "N", "of first values, order of samples, draws [0]", FLAG_COUNT,
-         &o->seed, 0, 4294967295.0, false},
+        {"seed", "N", "of first values, order of samples, draws [0]",
+         FLAG_COUNT, &o->seed, 0, 4294967295.0, false},
         {"out", "DIR", "run folder [runs/MODEL-DATA-NUMBER]", FLAG_TEXT,
          &o->out, 0, 0, false},
         {"resume", "RUN", "go on with a run folder or checkpoint", FLAG_TEXT,

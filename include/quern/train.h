@@ -52,9 +52,9 @@ struct qn_fit_params {
     int64_t checkpoint_every; // steps; 0: at each epoch's end
     const char *label;        // kept in config.json, say the model's short
                               // form; may be NULL
-    // Called about ten times a second, after a checkpoint and at each epoch's
-    // end. May be NULL. A result other than 0 stops the run: the state is saved
-    // first.
+    // Called before the first step, which may have to wait for compilers, then
+    // about ten times a second, after a checkpoint and at each epoch's end. May
+    // be NULL. A result other than 0 stops the run: the state is saved first.
     int (*progress)(void *user, const qn_progress *progress);
     void *user;
 };

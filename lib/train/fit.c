@@ -44,6 +44,57 @@ static bool has_folder(const struct fit *fit)
     return *fit->folder != 0;
 }
 
+// ---- telling how it goes ----
+
+static double rate(const struct fit *fit)
+{
+    double seconds = fit->busy_seconds;
+    int64_t samples = fit->busy_samples;
+    if (fit->epoch_start > 0) {
+        seconds += qn_os_seconds() - fit->epoch_start;
+        samples += fit->reading.sample - fit->epoch_from;
+    }
+    return seconds > 0 && samples > 0 ? (double)samples / seconds : 0;
+}
+
+static qn_progress describe(const struct fit *fit)
+{
+    const struct qn_settings *settings = &fit->settings;
+    int64_t count = settings->dataset->train_count;
+    int64_t per_epoch = (count + settings->batch_size - 1) /
+                        settings->batch_size;
+    const struct qn_reading *reading = &fit->reading;
+    double samples = reading->sample ? (double)reading->sample : 1;
+    double per_second = rate(fit);
+    int64_t left = (settings->epochs - fit->state.epoch) * count -
+                   reading->sample;
+    return (qn_progress){
+        .epoch = fit->state.epoch + 1,
+        .epochs = settings->epochs,
+        .step = reading->step,
+        .steps = per_epoch * settings->epochs,
+        .sample = reading->sample,
+        .samples = count,
+        .loss = reading->sample ? reading->loss_sum / samples : (double)NAN,
+        .accuracy = reading->correct / samples,
+        .samples_per_second = per_second,
+        .seconds = qn_os_seconds() - fit->start,
+        .seconds_left = per_second > 0 ? (double)left / per_second
+                                       : (double)NAN,
+        .test_loss = (double)NAN,
+        .test_accuracy = (double)NAN,
+        .lr = settings->lr,
+    };
+}
+
+static void call_back(struct fit *fit, const qn_progress *progress)
+{
+    fit->last_progress = qn_os_seconds();
+    if (fit->params->progress &&
+        fit->params->progress(fit->params->user, progress) != 0)
+        fit->stop = true;
+}
+
 // ---- setting up ----
 
 static qn_status open_folder(struct fit *fit, const qn_run *run,
@@ -108,7 +159,6 @@ static qn_status fill_variables(struct fit *fit, const qn_run *run,
         return qn_model_init(fit->settings.model, fit->store,
                              fit->settings.seed, error);
     }
-    fit->state = run->state;
     if (strcmp(fit->state.device, fingerprint) != 0)
         qn_log_write(qn_device_log(fit->device), QN_LOG_WARNING,
                      "%s was saved with another device, driver or build: the "
@@ -152,6 +202,10 @@ static qn_status set_up(struct fit *fit, const qn_run *run, qn_error *error)
     if (run)
         QN_TRY(check_resume(fit, run, error));
     QN_TRY(open_folder(fit, run, error));
+    if (run)
+        fit->state = run->state;
+    qn_progress start = describe(fit);
+    call_back(fit, &start);
     QN_TRY(build(fit, error));
     QN_TRY(fill_variables(fit, run, error));
     // An earlier run's lines in this folder would mix with this one's.
@@ -207,7 +261,7 @@ static qn_status save(struct fit *fit, const char *name, qn_error *error)
                           &fit->state, error);
 }
 
-// ---- telling how it goes ----
+// ---- what was read back ----
 
 static qn_status check_reading(const struct fit *fit, qn_error *error)
 {
@@ -223,55 +277,6 @@ static qn_status check_reading(const struct fit *fit, qn_error *error)
                    (long long)bad, (long long)((bad - 1) / per_epoch + 1),
                    fit->settings.lr,
                    has_folder(fit) ? "; the last good checkpoint stays" : "");
-}
-
-static double rate(const struct fit *fit)
-{
-    double seconds = fit->busy_seconds;
-    int64_t samples = fit->busy_samples;
-    if (fit->epoch_start > 0) {
-        seconds += qn_os_seconds() - fit->epoch_start;
-        samples += fit->reading.sample - fit->epoch_from;
-    }
-    return seconds > 0 && samples > 0 ? (double)samples / seconds : 0;
-}
-
-static qn_progress describe(const struct fit *fit)
-{
-    const struct qn_settings *settings = &fit->settings;
-    int64_t count = settings->dataset->train_count;
-    int64_t per_epoch = (count + settings->batch_size - 1) /
-                        settings->batch_size;
-    const struct qn_reading *reading = &fit->reading;
-    double samples = reading->sample ? (double)reading->sample : 1;
-    double per_second = rate(fit);
-    int64_t left = (settings->epochs - fit->state.epoch) * count -
-                   reading->sample;
-    return (qn_progress){
-        .epoch = fit->state.epoch + 1,
-        .epochs = settings->epochs,
-        .step = reading->step,
-        .steps = per_epoch * settings->epochs,
-        .sample = reading->sample,
-        .samples = count,
-        .loss = reading->sample ? reading->loss_sum / samples : (double)NAN,
-        .accuracy = reading->correct / samples,
-        .samples_per_second = per_second,
-        .seconds = qn_os_seconds() - fit->start,
-        .seconds_left = per_second > 0 ? (double)left / per_second
-                                       : (double)NAN,
-        .test_loss = (double)NAN,
-        .test_accuracy = (double)NAN,
-        .lr = settings->lr,
-    };
-}
-
-static void call_back(struct fit *fit, const qn_progress *progress)
-{
-    fit->last_progress = qn_os_seconds();
-    if (fit->params->progress &&
-        fit->params->progress(fit->params->user, progress) != 0)
-        fit->stop = true;
 }
 
 // ---- steps ----
