@@ -115,28 +115,23 @@ DEFINE_STORE(uchar, uchar, convert_uchar16)
 #define MAX_NAN(x, y) SEL(((x) >= (y)) | ((x) != (x)), (x), (y))
 #define MIN_NAN(x, y) SEL(((x) <= (y)) | ((x) != (x)), (x), (y))
 
-// Sum and maximum (NaN if there is one) over the lanes, as a tree.
-#if CPU
-static inline REAL max_nan(const REAL x, const REAL y)
-{
-    return MAX_NAN(x, y);
-}
-
-#define TREE(join, v)                                                       \
-    join(join(join(join(v.s0, v.s1), join(v.s2, v.s3)),                     \
-              join(join(v.s4, v.s5), join(v.s6, v.s7))),                    \
-         join(join(join(v.s8, v.s9), join(v.sa, v.sb)),                     \
-              join(join(v.sc, v.sd), join(v.se, v.sf))))
 #define PLUS(x, y) ((x) + (y))
-static inline REAL sum_lanes(const RV v)
-{
-    return TREE(PLUS, v);
-}
 
-static inline REAL max_lanes(const RV v)
-{
-    return TREE(max_nan, v);
-}
+// Sum and maximum (NaN if there is one) over the lanes, as a tree. It goes
+// through memory, which compilers see through: Oclgrind's check for
+// uninitialised values goes wrong on the lanes of a vector.
+#if CPU
+#define DEFINE_TREE(name, join)                                            \
+    static inline REAL name(const RV v)                                    \
+    {                                                                      \
+        REAL s[VW];                                                        \
+        vstore16(v, 0, s);                                                 \
+        vstore8(join(vload8(0, s), vload8(1, s)), 0, s);                   \
+        vstore4(join(vload4(0, s), vload4(1, s)), 0, s);                   \
+        return join(join(s[0], s[2]), join(s[1], s[3]));                   \
+    }
+DEFINE_TREE(sum_lanes, PLUS)
+DEFINE_TREE(max_lanes, MAX_NAN)
 
 // The number of each lane.
 #define LANE ((RV)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))

@@ -28,9 +28,9 @@ one_hot(global const int *restrict x, global REAL *restrict y,
             y[n * C + label] = (REAL)1;
     }
 #else
-    const long i = get_global_id(0);
-    if (i < N * C)
-        y[i] = x[i / C] == i % C ? (REAL)1 : (REAL)0;
+    const long i = get_global_id(0), n = i / C;
+    if (n < N)
+        y[i] = x[n] == i - n * C ? (REAL)1 : (REAL)0;
 #endif
 }
 

@@ -45,7 +45,8 @@ static inline long source(const long j, const long in, const long low,
     const long k = j - low;
     if (k < 0 || k > (in - 1) * step)
         return -1;
-    return step == 1 ? k : k % step ? -1 : k / step;
+    const long quotient = k / step;
+    return quotient * step == k ? quotient : -1;
 }
 
 kernel void

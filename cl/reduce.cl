@@ -20,7 +20,8 @@
 #ifndef MAXIMUM
 #define MAXIMUM 0
 #endif
-// Elements of x from i on; a chain of pointwise nodes may take this place.
+// Elements of x from i on; a chain of pointwise nodes may take this place, with
+// parameters of its own: a0, a0_at, p0_0, d0, ...
 #ifndef LOAD_PARAMS
 #define LOAD_PARAMS global const REAL *restrict x
 #define LOADV(i, m) load_real(x + (i), (m))
@@ -36,14 +37,21 @@
 #define COLUMNS (VECTORS * VW)
 
 #if MAXIMUM
-#define NEUTRAL ((RV)(REAL)-INFINITY)
-#define JOIN(a, b) MAX_NAN(a, b)
-#define JOIN_LANES max_lanes
+#define NEUTRAL K(-INFINITY)
+#define join_lanes max_lanes
 #else
-#define NEUTRAL ((RV)(REAL)0)
-#define JOIN(a, b) ((a) + (b))
-#define JOIN_LANES sum_lanes
+#define NEUTRAL K(0)
+#define join_lanes sum_lanes
 #endif
+
+static inline RV join(const RV x, const RV y)
+{
+#if MAXIMUM
+    return MAX_NAN(x, y);
+#else
+    return x + y;
+#endif
+}
 
 #if CPU
 
@@ -72,22 +80,22 @@ SINGLE kernel void reduce_rows(LOAD_PARAMS, global REAL *restrict y,
             const long row = ((k0 * R0 + r0) * K1 + k1) * R1;
             const long end = row + r1_last;
             long i = row + r1_first;
-            RV a0 = NEUTRAL, a1 = NEUTRAL, a2 = NEUTRAL, a3 = NEUTRAL;
+            RV s0 = NEUTRAL, s1 = NEUTRAL, s2 = NEUTRAL, s3 = NEUTRAL;
             for (; i + 4 * VW <= end; i += 4 * VW) {
-                a0 = JOIN(a0, LOADV(i, VW));
-                a1 = JOIN(a1, LOADV(i + VW, VW));
-                a2 = JOIN(a2, LOADV(i + 2 * VW, VW));
-                a3 = JOIN(a3, LOADV(i + 3 * VW, VW));
+                s0 = join(s0, LOADV(i, VW));
+                s1 = join(s1, LOADV(i + VW, VW));
+                s2 = join(s2, LOADV(i + 2 * VW, VW));
+                s3 = join(s3, LOADV(i + 3 * VW, VW));
             }
             for (; i + VW <= end; i += VW)
-                a0 = JOIN(a0, LOADV(i, VW));
+                s0 = join(s0, LOADV(i, VW));
             if (i < end) {
                 const RV v = LOAD_SOME(i, end - i);
-                a1 = JOIN(a1, SEL(LANE < K(end - i), v, NEUTRAL));
+                s1 = join(s1, SEL(LANE < K(end - i), v, NEUTRAL));
             }
-            sum = JOIN(sum, JOIN(JOIN(a0, a1), JOIN(a2, a3)));
+            sum = join(sum, join(join(s0, s1), join(s2, s3)));
         }
-        y[(o * C0 + c0) * C1 + c1] = scale * JOIN_LANES(sum);
+        y[(o * C0 + c0) * C1 + c1] = scale * join_lanes(sum);
     }
 }
 
@@ -117,10 +125,10 @@ SINGLE kernel void reduce_columns(LOAD_PARAMS, global REAL *restrict y,
                     part[v] = NEUTRAL;
                 for (; r < stop; r++)
                     UNROLL for (int v = 0; v < VECTORS; v++)
-                        part[v] = JOIN(part[v],
-                                       LOADV(slab + r * K1 + v * VW, VW));
+                        part[v] =
+                            join(part[v], LOADV(slab + r * K1 + v * VW, VW));
                 UNROLL for (int v = 0; v < VECTORS; v++)
-                    sum[v] = JOIN(sum[v], part[v]);
+                    sum[v] = join(sum[v], part[v]);
             }
             UNROLL for (int v = 0; v < VECTORS; v++)
                 store_real(K(scale) * sum[v], to + v * VW, VW);
@@ -132,17 +140,17 @@ SINGLE kernel void reduce_columns(LOAD_PARAMS, global REAL *restrict y,
             RV sum = NEUTRAL;
             for (long r = r0_first; r < r0_last;) {
                 const long stop = min(r + 4 * BLOCK, r0_last);
-                RV a0 = NEUTRAL, a1 = NEUTRAL, a2 = NEUTRAL, a3 = NEUTRAL;
+                RV s0 = NEUTRAL, s1 = NEUTRAL, s2 = NEUTRAL, s3 = NEUTRAL;
                 for (; r + 4 <= stop; r += 4) {
                     const long i = at + r * K1;
-                    a0 = JOIN(a0, LOAD_SOME(i, m));
-                    a1 = JOIN(a1, LOAD_SOME(i + K1, m));
-                    a2 = JOIN(a2, LOAD_SOME(i + 2 * K1, m));
-                    a3 = JOIN(a3, LOAD_SOME(i + 3 * K1, m));
+                    s0 = join(s0, LOAD_SOME(i, m));
+                    s1 = join(s1, LOAD_SOME(i + K1, m));
+                    s2 = join(s2, LOAD_SOME(i + 2 * K1, m));
+                    s3 = join(s3, LOAD_SOME(i + 3 * K1, m));
                 }
                 for (; r < stop; r++)
-                    a0 = JOIN(a0, LOAD_SOME(at + r * K1, m));
-                sum = JOIN(sum, JOIN(JOIN(a0, a1), JOIN(a2, a3)));
+                    s0 = join(s0, LOAD_SOME(at + r * K1, m));
+                sum = join(sum, join(join(s0, s1), join(s2, s3)));
             }
             store_real(K(scale) * sum, to, m);
         }
@@ -158,7 +166,7 @@ static inline void join_tile(local REAL *tile, const int at, const int n,
     for (int half_n = n / 2; half_n > 0; half_n /= 2) {
         barrier(CLK_LOCAL_MEM_FENCE);
         if (at < half_n)
-            tile[at * stride] = JOIN(tile[at * stride],
+            tile[at * stride] = join(tile[at * stride],
                                      tile[(at + half_n) * stride]);
     }
 }
@@ -179,7 +187,7 @@ kernel void reduce_rows(LOAD_PARAMS, global REAL *restrict y, const long R0,
     RV sum = NEUTRAL;
     for (uint p = l; p < count; p += n) {
         const uint r0 = p / width;
-        sum = JOIN(sum, LOADV(from + r0 * (K1 * R1) + (p - r0 * width), 1));
+        sum = join(sum, LOADV(from + r0 * (K1 * R1) + (p - r0 * width), 1));
     }
     tile[l] = sum;
     join_tile(tile, l, n, 1);
@@ -201,7 +209,7 @@ kernel void reduce_columns(LOAD_PARAMS, global REAL *restrict y,
     RV sum = NEUTRAL;
     if (k1 < K1)
         for (long r = c0 * r0_chunk + l; r < r0_last; r += n)
-            sum = JOIN(sum, LOADV((k0 * R0 + r) * K1 + k1, 1));
+            sum = join(sum, LOADV((k0 * R0 + r) * K1 + k1, 1));
     tile += get_local_id(0);
     tile[l * w] = sum;
     join_tile(tile, l, n, w);
@@ -220,7 +228,7 @@ kernel void reduce_lines(LOAD_PARAMS, global REAL *restrict y,
     RV sum = NEUTRAL;
     for (long r0 = 0; r0 < R0; r0++)
         for (long r1 = 0; r1 < R1; r1++)
-            sum = JOIN(sum,
+            sum = join(sum,
                        LOADV(((k0 * R0 + r0) * K1 + k1) * R1 + r1, 1));
     y[o] = scale * sum;
 }

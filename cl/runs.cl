@@ -14,8 +14,8 @@ typedef uchar WORD;
 typedef uchar16 WORD16;
 #endif
 
-static inline void copy_run(global WORD *restrict y,
-                            global const WORD *restrict x, const long n)
+// No restrict here: inlined, it would stop Oclgrind.
+static inline void copy_run(global WORD *y, global const WORD *x, const long n)
 {
     long i = 0;
     for (; i + 16 <= n; i += 16)
@@ -24,7 +24,7 @@ static inline void copy_run(global WORD *restrict y,
         y[i] = x[i];
 }
 
-static inline void clear_run(global WORD *restrict y, const long n)
+static inline void clear_run(global WORD *y, const long n)
 {
     long i = 0;
     for (; i + 16 <= n; i += 16)

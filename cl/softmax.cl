@@ -166,7 +166,7 @@ SINGLE kernel void cross_entropy_grad(global const REAL *restrict x,
 #else
 
 // A tree over the items of a line; all get the result.
-#define DEFINE_TREE(name, join)                                             \
+#define DEFINE_JOIN(name, join)                                             \
     static inline REAL name(local REAL *tile, const REAL v)                 \
     {                                                                       \
         const int l = get_local_id(0);                                      \
@@ -181,9 +181,8 @@ SINGLE kernel void cross_entropy_grad(global const REAL *restrict x,
         barrier(CLK_LOCAL_MEM_FENCE);                                       \
         return result;                                                      \
     }
-#define PLUS(a, b) ((a) + (b))
-DEFINE_TREE(join_top, LARGER)
-DEFINE_TREE(join_sum, PLUS)
+DEFINE_JOIN(join_top, LARGER)
+DEFINE_JOIN(join_sum, PLUS)
 
 // Largest element and sum of e^(x - top) of the line at x, elements `stride`
 // apart. All items of the group come here; C is 0 behind the last line.

@@ -118,13 +118,23 @@ static void check_all_reductions(qn_shape shape, unsigned axes)
     free(values);
 }
 
-static const int64_t edges[] = {1,  2,  3,  15,  16,  17,  31, 32,
-                                33, 61, 64, 65,  127, 255, 256, 257};
-#define EDGE_COUNT ((int)(sizeof edges / sizeof *edges))
+// Sizes around vectors, tiles and groups; the first few for an emulator.
+static const int64_t edges[] = {1,  3,  15, 16, 17, 65,  33,  2,
+                                31, 32, 61, 64, 127, 255, 256, 257};
+
+static bool is_emulated(void)
+{
+    return qn_device_describe(qn_check_device())->type == QN_DEVICE_EMULATOR;
+}
+
+static int edge_count(void)
+{
+    return is_emulated() ? 6 : (int)(sizeof edges / sizeof *edges);
+}
 
 START_TEST(reductions_of_rows_and_columns)
 {
-    for (int i = 0; i < EDGE_COUNT; i++) {
+    for (int i = 0; i < edge_count(); i++) {
         check_all_reductions(qn_shape_of(edges[i]), 1);
         check_all_reductions(qn_shape_of(5, edges[i]), 2);
         check_all_reductions(qn_shape_of(7, edges[i]), 1);
@@ -136,9 +146,8 @@ END_TEST
 START_TEST(reductions_of_any_axes)
 {
     const qn_shape shape = qn_shape_of(3, 2, 5, 1, 4, 7);
-    for (unsigned axes = 0; axes < 64; axes++)
-        if (axes)
-            check_all_reductions(shape, axes);
+    for (unsigned axes = 1; axes < 64; axes += is_emulated() ? 5 : 1)
+        check_all_reductions(shape, axes);
     check_all_reductions(qn_shape_of(2, 3, 67, 2), 5);
     check_all_reductions(qn_shape_of(4, 3, 6, 6), 13); // batch statistics
     check_all_reductions(qn_shape_of(2, 70, 19), 2);
@@ -199,9 +208,9 @@ static double square_plus_one(double x)
 // Lanes behind the end hold 1 then, and must not count.
 START_TEST(loads_may_be_a_chain)
 {
-    op_run_load_text = "#define LOAD_PARAMS global const REAL *restrict x\n"
-                "#define LOADV(i, m) (load_real(x + (i), (m)) * "
-                "load_real(x + (i), (m)) + K(1))\n";
+    op_run_load_text = "#define LOAD_PARAMS global const REAL *restrict a0\n"
+                       "#define LOADV(i, m) (load_real(a0 + (i), (m)) * "
+                       "load_real(a0 + (i), (m)) + K(1))\n";
     const qn_shape shapes[] = {qn_shape_of(5, 19), qn_shape_of(19, 5),
                                qn_shape_of(2, 40001), qn_shape_of(4001, 11)};
     for (int s = 0; s < 4; s++) {
@@ -219,7 +228,8 @@ START_TEST(sum_to_undoes_a_broadcast)
 {
     qn_graph *g = qn_graph_create(QN_FLOAT32);
     double *values = random_values(2 * 3 * 5 * 4, -1, 1);
-    qn_node *x = op_run_constant(g, QN_FLOAT32, qn_shape_of(2, 3, 5, 4), values);
+    qn_node *x =
+        op_run_constant(g, QN_FLOAT32, qn_shape_of(2, 3, 5, 4), values);
     qn_node *y = qn_sum_to(g, x, qn_shape_of(3, 1, 4));
     ck_assert_int_eq(y->shape.rank, 3);
     double *got = op_run(g, y), want[12] = {0};
@@ -279,7 +289,7 @@ static void check_softmax(qn_dtype real, int64_t outer, int64_t c,
 START_TEST(softmax_of_all_sizes)
 {
     for (int r = 0; r < 2 && can_run(reals[r]); r++) {
-        for (int i = 0; i < EDGE_COUNT; i++) {
+        for (int i = 0; i < edge_count(); i++) {
             double *values = random_values(5 * 17 * edges[i], -4, 4);
             check_softmax(reals[r], 5, edges[i], 1, values);
             check_softmax(reals[r], 2, 3, edges[i], values);
@@ -314,7 +324,8 @@ END_TEST
 static void check_loss(qn_dtype real, int64_t n, int64_t c, double low,
                        double high, bool bad)
 {
-    double *x = random_values(n * c, low, high), *labels = random_values(n, 0, 1);
+    double *x = random_values(n * c, low, high);
+    double *labels = random_values(n, 0, 1);
     double *dloss = random_values(n, -1, 1);
     double *want = malloc((size_t)(n * c) * sizeof *want);
     double *loss = malloc((size_t)n * sizeof *loss);
@@ -354,7 +365,7 @@ static void check_loss(qn_dtype real, int64_t n, int64_t c, double low,
 START_TEST(cross_entropy_and_its_gradient)
 {
     for (int r = 0; r < 2 && can_run(reals[r]); r++) {
-        for (int i = 0; i < EDGE_COUNT; i++)
+        for (int i = 0; i < edge_count(); i++)
             check_loss(reals[r], 7, edges[i], -3, 3, false);
         check_loss(reals[r], 300, 10, -5, 5, false);
         check_loss(reals[r], 20, 10, -1, 1, true);
@@ -394,7 +405,7 @@ static void check_argmax(qn_dtype real, int64_t outer, int64_t c,
 START_TEST(argmax_finds_the_first)
 {
     for (int r = 0; r < 2 && can_run(reals[r]); r++) {
-        for (int i = 0; i < EDGE_COUNT; i++) {
+        for (int i = 0; i < edge_count(); i++) {
             const int64_t n = edges[i];
             double *values = random_values(n * 19 * 4, 0, 6);
             for (int64_t k = 0; k < n * 19 * 4; k++) // many ties
@@ -523,7 +534,7 @@ START_TEST(pad_around_and_between)
     for (int d = 0; d < 4; d++) {
         if (!can_run(dtypes[d]))
             continue;
-        for (int i = 0; i < EDGE_COUNT; i++) {
+        for (int i = 0; i < edge_count(); i++) {
             check_pad(dtypes[d], qn_shape_of(edges[i]), one, none, none);
             check_pad(dtypes[d], qn_shape_of(3, edges[i]), some, far, none);
             check_pad(dtypes[d], qn_shape_of(edges[i], 3), none, far, one);
@@ -550,8 +561,8 @@ static void check_concat(qn_dtype dtype, int64_t outer, int64_t inner,
         values[i] = random_values(n, 0, 200);
         for (int64_t k = 0; k < n; k++)
             values[i][k] = floor(values[i][k]);
-        inputs[i] = op_run_constant(g, dtype, qn_shape_of(outer, sizes[i], inner),
-                             values[i]);
+        inputs[i] = op_run_constant(
+            g, dtype, qn_shape_of(outer, sizes[i], inner), values[i]);
         total += sizes[i];
     }
     qn_node *y = qn_concat(g, inputs, count, 1);

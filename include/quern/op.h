@@ -112,15 +112,18 @@ QN_API qn_node *qn_matmul(qn_graph *g, qn_node *a, qn_node *b,
 QN_API qn_node *qn_softmax(qn_graph *g, qn_node *x, int axis);
 // x_i - log sum_j e^x_j along `axis`, shifted likewise
 QN_API qn_node *qn_log_softmax(qn_graph *g, qn_node *x, int axis);
-// logits[n, c], labels[n] int32: loss[n] = log sum_j e^x_j - x_label
+// logits[n, c], labels[n] int32: loss[n] = log sum_j e^x_j - x_label. A label
+// outside [0, c) makes its sample's loss and gradient NaN.
 QN_API qn_node *qn_softmax_cross_entropy(qn_graph *g, qn_node *logits,
                                          qn_node *labels);
 // y[..., c] = x[...] == c ? 1 : 0 for int32 x; other values give zeros
 QN_API qn_node *qn_one_hot(qn_graph *g, qn_node *x, int64_t classes);
-// index of the largest element along `axis`, the first one of ties; int32
+// index of the largest element along `axis`, the first one of ties; int32.
+// NaN counts as the largest.
 QN_API qn_node *qn_argmax(qn_graph *g, qn_node *x, int axis);
 // y[i, ...] = table[index[offset + i], ...], i < count: a batch out of a data
-// set on the device. `offset` is a `qn_scalar`. No gradient.
+// set on the device. `offset` is a `qn_scalar`. Rows that do not exist are
+// zeros: offset + i past the index, or an index outside the table. No gradient.
 QN_API qn_node *qn_take(qn_graph *g, qn_node *table, qn_node *index,
                         qn_node *offset, int64_t count);
 

@@ -72,6 +72,8 @@ struct qn_launch {
     // Operand whose loads may be a chain of pointwise nodes, 0: none. The file
     // then takes its parameters by LOAD_PARAMS and reads elements i to i+m-1
     // of the contiguous operand by LOADV(i, m); both have defaults in the file.
+    // Lanes from m on are junk. The chain's parameters have names like a0, p0_1
+    // and d0, which the kernel must not use.
     int load_operand;
     double flops;     // for the profile; 0 where nobody counts
     double bytes;     // compulsory traffic
