@@ -92,8 +92,10 @@ void qn_device_program_count(const qn_device *device, int *built,
 // Identity of the program behind a command, for counting distinct ones.
 const void *qn_command_program(const struct qn_command *command);
 
-// Writes programs that were built here to the disk cache. Called by close;
-// call it after the first step so that the binaries hold finished kernels.
+// Writes the programs that were built here and have run to the disk cache.
+// Called by close, and rarely worth a call before: asked for a binary, PoCL
+// compiles each kernel of a program once more, which takes seconds for heavy
+// ones, so that what has taken 8 s is left to the next process.
 void qn_device_flush_cache(qn_device *device);
 
 #endif

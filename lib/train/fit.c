@@ -312,7 +312,6 @@ static qn_status after_first_step(struct fit *fit, qn_error *error)
     fit->result->first_step_seconds = qn_os_process_seconds();
     fit->epoch_start = qn_os_seconds();
     fit->epoch_from = fit->state.sample;
-    qn_device_flush_cache(fit->device);
     return has_folder(fit) ? begin_files(fit, error) : QN_OK;
 }
 
