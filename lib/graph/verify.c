@@ -28,7 +28,8 @@ static const char *find_fault(const struct qn_node *node)
     if (op->param_count > QN_MAX_POINTWISE_PARAMS)
         return "too many parameters";
     for (int i = 0; i < node->input_count; i++)
-        if ((op->writes >> i & 1) && !qn_node_is(node->inputs[i], QN_OP_STATE))
+        if (i < 32 && (op->writes >> i & 1) &&
+            !qn_node_is(node->inputs[i], QN_OP_STATE))
             return "writes an input that is no state";
     return NULL;
 }
