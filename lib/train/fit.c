@@ -32,10 +32,12 @@ struct fit {
     qn_fit_result *result;
     double start;         // of this call
     double last_progress; // when the callback was called
-    double busy_seconds;  // of steps, without the first one
+    double busy_seconds;  // of steps, without those that had to compile
     int64_t busy_samples;
-    double epoch_start; // when the steps of this epoch began to count
-    int64_t epoch_from; // and with which sample
+    double epoch_seconds; // the same of this epoch
+    int64_t epoch_samples;
+    double clock; // when the steps began that are not counted yet; 0: at rest
+    int64_t clock_from; // and with which sample of the epoch
     bool stop;          // asked for by the callback
 };
 
@@ -46,15 +48,20 @@ static bool has_folder(const struct fit *fit)
 
 // ---- telling how it goes ----
 
+// Samples a second in this epoch, or in all of them while it has none.
 static double rate(const struct fit *fit)
 {
-    double seconds = fit->busy_seconds;
-    int64_t samples = fit->busy_samples;
-    if (fit->epoch_start > 0) {
-        seconds += qn_os_seconds() - fit->epoch_start;
-        samples += fit->reading.sample - fit->epoch_from;
+    double seconds = fit->epoch_seconds;
+    int64_t samples = fit->epoch_samples;
+    if (fit->clock > 0) {
+        seconds += qn_os_seconds() - fit->clock;
+        samples += fit->reading.sample - fit->clock_from;
     }
-    return seconds > 0 && samples > 0 ? (double)samples / seconds : 0;
+    if (samples <= 0) {
+        seconds = fit->busy_seconds;
+        samples = fit->busy_samples;
+    }
+    return seconds > 0 ? (double)samples / seconds : 0;
 }
 
 static qn_progress describe(const struct fit *fit)
@@ -281,11 +288,10 @@ static qn_status check_reading(const struct fit *fit, qn_error *error)
 
 // ---- steps ----
 
-static qn_status run_step(struct fit *fit, int64_t batch, qn_error *error)
+static qn_status run_step(struct fit *fit, struct qn_train_stage *stage,
+                          int64_t batch, qn_error *error)
 {
     const struct qn_settings *settings = &fit->settings;
-    struct qn_train_stage *stage =
-        batch == settings->batch_size ? &fit->full : &fit->rest;
     qn_plan *plan = stage->plan;
     struct qn_run_state *state = &fit->state;
     qn_status status = qn_plan_set(plan, stage->first, (double)state->sample);
@@ -304,31 +310,37 @@ static qn_status run_step(struct fit *fit, int64_t batch, qn_error *error)
     return QN_OK;
 }
 
-// The end of the very first step: what is compiled late has been compiled.
-static qn_status after_first_step(struct fit *fit, qn_error *error)
-{
-    QN_TRY(qn_meter_finish(fit->meter, fit->state.step, fit->state.sample,
-                           &fit->reading, error));
-    fit->result->first_step_seconds = qn_os_process_seconds();
-    fit->epoch_start = qn_os_seconds();
-    fit->epoch_from = fit->state.sample;
-    return has_folder(fit) ? begin_files(fit, error) : QN_OK;
-}
-
-// Ends the time that counts as training; `done` are samples of this epoch.
+// Ends the time that counts as training.
 static void stop_clock(struct fit *fit)
 {
-    if (fit->epoch_start > 0) {
-        fit->busy_seconds += qn_os_seconds() - fit->epoch_start;
-        fit->busy_samples += fit->state.sample - fit->epoch_from;
+    if (fit->clock > 0) {
+        double seconds = qn_os_seconds() - fit->clock;
+        int64_t samples = fit->state.sample - fit->clock_from;
+        fit->epoch_seconds += seconds;
+        fit->epoch_samples += samples;
+        fit->busy_seconds += seconds;
+        fit->busy_samples += samples;
     }
-    fit->epoch_start = 0;
+    fit->clock = 0;
 }
 
 static void start_clock(struct fit *fit)
 {
-    fit->epoch_start = qn_os_seconds();
-    fit->epoch_from = fit->state.sample;
+    fit->clock = qn_os_seconds();
+    fit->clock_from = fit->state.sample;
+}
+
+// The end of a plan's first step, which drivers may have compiled for: this
+// time does not count.
+static qn_status after_first_step(struct fit *fit, qn_error *error)
+{
+    QN_TRY(qn_meter_finish(fit->meter, fit->state.step, fit->state.sample,
+                           &fit->reading, error));
+    start_clock(fit);
+    if (fit->result->first_step_seconds > 0)
+        return QN_OK;
+    fit->result->first_step_seconds = qn_os_process_seconds();
+    return has_folder(fit) ? begin_files(fit, error) : QN_OK;
 }
 
 // Reads the metrics at this very step; what is not finite is not saved.
@@ -348,12 +360,12 @@ static qn_status save_last(struct fit *fit, qn_error *error)
     return QN_OK;
 }
 
-static qn_status after_step(struct fit *fit, qn_error *error)
+static qn_status after_step(struct fit *fit, bool is_first, qn_error *error)
 {
     int64_t every = fit->settings.checkpoint_every;
     bool is_new = false, at_end =
         fit->state.sample == fit->settings.dataset->train_count;
-    if (fit->result->first_step_seconds == 0)
+    if (is_first)
         QN_TRY(after_first_step(fit, error));
     else
         QN_TRY(qn_meter_tick(fit->meter, fit->state.step, fit->state.sample,
@@ -381,8 +393,9 @@ static qn_status begin_epoch(struct fit *fit, qn_error *error)
     qn_shuffle(fit->order, count, settings->seed, fit->state.epoch + 1);
     QN_TRY(qn_store_write(fit->store, fit->order_index, fit->order,
                           (size_t)count * sizeof *fit->order, error));
-    if (fit->result->first_step_seconds > 0)
-        start_clock(fit);
+    fit->epoch_seconds = 0;
+    fit->epoch_samples = 0;
+    start_clock(fit);
     return QN_OK;
 }
 
@@ -392,8 +405,14 @@ static qn_status run_steps(struct fit *fit, qn_error *error)
     while (fit->state.sample < count && !fit->stop) {
         int64_t left = count - fit->state.sample;
         int64_t batch = fit->settings.batch_size;
-        QN_TRY(run_step(fit, batch < left ? batch : left, error));
-        QN_TRY(after_step(fit, error));
+        struct qn_train_stage *stage = left < batch ? &fit->rest : &fit->full;
+        bool is_first = !stage->has_run;
+        // What came before counts; this step does not.
+        if (is_first && fit->state.sample > 0)
+            QN_TRY(catch_up(fit, error));
+        QN_TRY(run_step(fit, stage, batch < left ? batch : left, error));
+        stage->has_run = true;
+        QN_TRY(after_step(fit, is_first, error));
     }
     return QN_OK;
 }
@@ -495,7 +514,10 @@ static qn_status fill_result(struct fit *fit, qn_error *error)
     result->epochs = state->epoch;
     result->steps = state->step;
     result->seconds = qn_os_seconds() - fit->start;
-    result->samples_per_second = rate(fit);
+    result->samples_per_second =
+        fit->busy_seconds > 0
+            ? (double)fit->busy_samples / fit->busy_seconds
+            : 0;
     result->train_loss = state->train_loss;
     result->train_accuracy = state->train_accuracy;
     result->test_loss = state->test_loss;

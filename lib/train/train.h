@@ -95,6 +95,7 @@ struct qn_train_stage {
     qn_node *lr;
     qn_node *step; // counts from 1
     qn_node *seed;
+    bool has_run; // so that its kernels are compiled
 };
 // Declares nothing new where the store has all already.
 qn_status qn_train_stage_create(qn_device *device, qn_store *store,
