@@ -94,17 +94,20 @@ qn_status qn_buffer_create(qn_device *device, size_t size, const char *name,
     cl_mem_flags flags = CL_MEM_READ_WRITE;
     if (device->info.unified_memory)
         flags |= CL_MEM_ALLOC_HOST_PTR;
+    const char *call = "clCreateBuffer";
     cl_int code;
     buffer->handle = clCreateBuffer(device->context, flags, size ? size : 1,
                                     NULL, &code);
-    if (code == CL_SUCCESS && size)
+    if (code == CL_SUCCESS && size) {
+        call = "clEnqueueFillBuffer";
         code = fill_zero(device, buffer->handle, size);
+    }
     if (code != CL_SUCCESS) {
         if (buffer->handle)
             clReleaseMemObject(buffer->handle);
         free(buffer);
-        return qn_fail(error, QN_DEVICE, "%s: no %.1f MiB of memory: %s (%d)",
-                       name, mebibytes(size), qn_cl_name(code), (int)code);
+        return qn_fail(error, QN_DEVICE, "%s: %s of %zu bytes: %s (%d)", name,
+                       call, size, qn_cl_name(code), (int)code);
     }
     device->allocated += size;
     *out = buffer;

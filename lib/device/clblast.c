@@ -78,6 +78,7 @@ qn_status qn_external_create(qn_device *device,
         .stride_b = (size_t)args[10].integer,
         .stride_c = (size_t)args[11].integer,
     };
+    device->uses_external = true;
     *out = external;
     return QN_OK;
 }
@@ -142,6 +143,12 @@ qn_status qn_external_run(struct qn_external *external, qn_error *error)
     return QN_OK;
 }
 
+void qn_external_forget(qn_device *device)
+{
+    if (device->uses_external)
+        CLBlastClearCache();
+}
+
 #else
 
 qn_status qn_external_create(qn_device *device,
@@ -164,6 +171,11 @@ qn_status qn_external_run(struct qn_external *external, qn_error *error)
 {
     (void)external;
     return qn_fail(error, QN_UNSUPPORTED, "this build has no CLBlast");
+}
+
+void qn_external_forget(qn_device *device)
+{
+    (void)device;
 }
 
 #endif

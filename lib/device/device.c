@@ -257,6 +257,7 @@ void qn_device_close(qn_device **device)
     }
     qn_profile_destroy(&gone->profile);
     qn_programs_release(gone);
+    qn_external_forget(gone);
     if (gone->queue)
         clReleaseCommandQueue(gone->queue);
     if (gone->context)

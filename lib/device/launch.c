@@ -128,7 +128,8 @@ static qn_status set_arg(struct qn_command *command, cl_uint index,
     const void *data = arg->kind == QN_ARG_LOCAL ? NULL : &value;
     cl_int code = clSetKernelArg(command->kernel, index, size, data);
     if (code != CL_SUCCESS)
-        return qn_fail(error, QN_DEVICE, "%s: argument %u: %s (%d)",
+        return qn_fail(error, QN_DEVICE,
+                       "%s: clSetKernelArg, argument %u: %s (%d)",
                        command->name, (unsigned)index, qn_cl_name(code),
                        (int)code);
     if (is_live)

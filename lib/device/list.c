@@ -89,6 +89,9 @@ static void find_problem(cl_device_id id, qn_device_info *info)
     else if (strstr(profile, "EMBEDDED") &&
              !has_extension(id, "cles_khr_int64"))
         problem = "it has no 64-bit integers";
+    else if (!info->memory_size || !info->max_alloc_size ||
+             !info->max_group_size || !info->compute_units)
+        problem = "its driver does not tell its limits";
     if (problem)
         snprintf(info->problem, sizeof info->problem, "%s", problem);
 }

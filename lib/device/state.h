@@ -35,6 +35,7 @@ struct qn_device {
     uint64_t allocated;
     struct qn_program *programs;
     int built, cached;
+    bool uses_external;
     struct qn_profile *profile; // NULL: off
 };
 
@@ -138,5 +139,8 @@ qn_status qn_external_create(qn_device *device,
                              struct qn_external **out, qn_error *error);
 void qn_external_destroy(struct qn_external **external);
 qn_status qn_external_run(struct qn_external *external, qn_error *error);
+// CLBlast keeps programs by the address of their context, which a later
+// context may get: drops them. Called when a device that used it closes.
+void qn_external_forget(qn_device *device);
 
 #endif
