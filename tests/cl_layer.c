@@ -575,7 +575,7 @@ EXPORT cl_int CL_API_CALL clInitLayer(cl_uint count,
     REFERENCE_LIST(FILL, FILL)
     ENQUEUE_LIST(FILL)
     CREATE_LIST(FILL)
-    FILL(clEnqueueMapBuffer)
+    FILL(clEnqueueMapBuffer, )
     *out = &table;
     *count_out = sizeof table / sizeof(void *);
     if (getenv("QUERN_LAYER_FAIL"))

@@ -26,7 +26,7 @@ typedef const char *layer_failed_function(void);
 
 struct layer {
     layer_count_function *count;
-    layer_fail_function *fail;
+    layer_fail_function *arm;
     layer_failed_function *failed;
 };
 

@@ -13,7 +13,7 @@ int layer_open(struct layer *layer)
         return 0;
     // POSIX lets a data pointer hold a function's address; C does not.
     *(void **)&layer->count = dlsym(handle, "layer_count");
-    *(void **)&layer->fail = dlsym(handle, "layer_fail");
+    *(void **)&layer->arm = dlsym(handle, "layer_fail");
     *(void **)&layer->failed = dlsym(handle, "layer_failed");
-    return layer->count && layer->fail && layer->failed;
+    return layer->count && layer->arm && layer->failed;
 }

@@ -201,7 +201,7 @@ END_TEST
 static bool is_covered_elsewhere(const struct qn_op *op)
 {
     static const char *const rows[] = {
-        "assign", // test_op_special.c
+        "assign", // test_plan.c
         "update", // test_optim.c
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
