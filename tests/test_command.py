@@ -242,6 +242,14 @@ class Runs(Folder):
                        *flags, "--quiet", status=2)
             self.assertIn(text, done.stderr)
 
+    def test_diverging_run_fails(self):
+        done = run("train", "32-32-10", "--optimizer", "sgd", "--lr", 1e6,
+                   "--out", self.folder / "run", "--quiet", "--json",
+                   status=1)
+        self.assertEqual(done.stdout, "")
+        self.assertRegex(done.stderr, "^quern: .* step .*learning rate.*\n$")
+        self.assertFalse((self.folder / "run/last.safetensors").exists())
+
     def test_profile_prints_a_table(self):
         done = run("train", *SMALL, "--epochs", 1, "--out",
                    self.folder / "run", "--profile", "--quiet", "--json")

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/os.h"
+#include "device/device.h"
 #include "qn_check.h"
 #include "train/train.h"
 
@@ -441,6 +442,65 @@ START_TEST(resume_refuses_other_settings)
 }
 END_TEST
 
+static void count_warnings(void *user, qn_log_level level,
+                           const char *message)
+{
+    if (level == QN_LOG_WARNING && strstr(message, "another device"))
+        ++*(int *)user;
+}
+
+// The fingerprint in the notes becomes that of another device.
+static void change_device(const char *path, const char *fingerprint)
+{
+    unsigned char *data;
+    size_t size;
+    qn_error error = {0};
+    ck_assert_ok(qn_os_read_file(path, 1 << 24, &data, &size, &error), error);
+    int changed = 0;
+    for (size_t i = 0; i + 64 <= size; i++)
+        if (memcmp(data + i, fingerprint, 64) == 0) {
+            data[i] = data[i] == '0' ? '1' : '0';
+            changed++;
+        }
+    ck_assert_int_eq(changed, 1);
+    struct qn_os_part part = {data, size};
+    ck_assert_ok(qn_os_replace_file(path, &part, 1, &error), error);
+    free(data);
+}
+
+START_TEST(resume_on_another_device_warns)
+{
+    const char *out = path_of("elsewhere");
+    char path[400];
+    int warnings = 0;
+    run_well(&(struct job){.epochs = 1, .out = out});
+    qn_check_close_device();
+    qn_error error = {0};
+    struct qn_device_params params = {.log = {count_warnings, &warnings}};
+    qn_device *device = qn_device_open(&params, &error);
+    ck_assert_msg(device != NULL, "%s", error.text);
+    snprintf(path, sizeof path, "%s/last.safetensors", out);
+    qn_run *run = qn_run_open(out, &error);
+    qn_model *model = make_model(qn_run_model(run));
+    qn_dataset data = few_digits();
+    struct qn_fit_params fit = *qn_run_params(run);
+    fit.model = model;
+    fit.dataset = &data;
+    qn_fit_result result;
+    for (int epochs = 2; epochs <= 4; epochs++) {
+        if (epochs == 3)
+            change_device(path, qn_device_fingerprint(device));
+        fit.epochs = epochs;
+        ck_assert_ok(qn_fit(device, &fit, &result, &error), error);
+        // Only the run that finds another device's mark, and only once.
+        ck_assert_int_eq(warnings, epochs >= 3);
+    }
+    qn_run_close(&run);
+    qn_model_destroy(&model);
+    qn_device_close(&device);
+}
+END_TEST
+
 START_TEST(lines_after_the_checkpoint_are_cut)
 {
     const char *out = path_of("cut");
@@ -558,6 +618,7 @@ QN_CHECK_MAIN("train", order_is_a_permutation_that_seed_and_epoch_decide,
               run_folder_holds_what_is_promised,
               finished_run_goes_on_to_more_epochs,
               resume_refuses_other_settings,
+              resume_on_another_device_warns,
               lines_after_the_checkpoint_are_cut,
               loss_that_is_not_finite_ends_the_run,
               folders_without_a_run_are_named,

@@ -24,6 +24,18 @@ static int print_result(const struct options *options, const char *path,
     return EXIT_DONE;
 }
 
+static int check_shape(const qn_run *run, const qn_dataset *dataset)
+{
+    const qn_shape *trained = &qn_run_dataset(run)->shape;
+    char is[64], was[64];
+    if (qn_shape_equal(trained, &dataset->shape))
+        return EXIT_DONE;
+    return fail("samples of %s are %s, those of the run were %s",
+                dataset->name,
+                qn_shape_text(&dataset->shape, is, sizeof is),
+                qn_shape_text(trained, was, sizeof was));
+}
+
 static int evaluate(const struct command *command,
                     const struct options *options, const qn_run *run,
                     const char *path)
@@ -37,6 +49,8 @@ static int evaluate(const struct command *command,
     qn_model *model = open_model(command, qn_run_model(run), &status);
     qn_dataset *dataset = model ? open_dataset(command, data, &status) : NULL;
     if (dataset)
+        status = check_shape(run, dataset);
+    if (dataset && status == EXIT_DONE)
         device = open_device(command, options->device, false, &status);
     if (!device)
         goto done;
