@@ -2,6 +2,7 @@
 // error that names the file.
 #define _XOPEN_SOURCE 700
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -404,6 +405,65 @@ START_TEST(idx_file_that_is_a_folder_is_an_error)
 }
 END_TEST
 
+// ---- the real sets, where they are ----
+
+static void expect_counts(const int32_t *labels, int64_t count,
+                          const int64_t want[10])
+{
+    int64_t counts[10] = {0};
+    for (int64_t i = 0; i < count; i++)
+        counts[labels[i]]++;
+    ck_assert_mem_eq(counts, want, sizeof counts);
+}
+
+// The counts and the mean pixel (0.1307) that the literature gives.
+START_TEST(mnist_is_as_published)
+{
+    static const int64_t train[10] = {5923, 6742, 5958, 6131, 5842,
+                                      5421, 5918, 6265, 5851, 5949};
+    static const int64_t test[10] = {980, 1135, 1032, 1010, 982,
+                                     892, 958,  1028, 974,  1009};
+    const char *root = getenv("QUERN_TEST_DATA");
+    char folder[1000];
+    if (!root || !*root) {
+        printf("did not run: QUERN_TEST_DATA names no folder\n");
+        return;
+    }
+    snprintf(folder, sizeof folder, "%s/data/mnist", root);
+    qn_error error = {0};
+    qn_dataset *data = qn_dataset_open(folder, &error);
+    ck_assert_msg(data != NULL, "%s", error.text);
+    ck_assert_int_eq(data->train_count, 60000);
+    ck_assert_int_eq(data->test_count, 10000);
+    expect_counts(data->train_y, 60000, train);
+    expect_counts(data->test_y, 10000, test);
+    double sum = 0;
+    for (int64_t i = 0; i < INT64_C(60000) * 784; i++)
+        sum += data->train_x[i];
+    ck_assert(fabs(sum / (60000.0 * 784 * 255) - 0.1306604762738429) < 1e-12);
+    qn_dataset_destroy(&data);
+}
+END_TEST
+
+START_TEST(fashion_mnist_is_found_where_debian_puts_it)
+{
+    qn_error error = {0};
+    if (!qn_os_is_folder("/usr/share/datasets/fashion-mnist")) {
+        printf("did not run: dataset-fashion-mnist is not installed\n");
+        return;
+    }
+    qn_dataset *data = qn_dataset_open("fashion-mnist", &error);
+    ck_assert_msg(data != NULL, "%s", error.text);
+    ck_assert_int_eq(data->train_count, 60000);
+    ck_assert_int_eq(data->test_count, 10000);
+    ck_assert_str_eq(data->name, "fashion-mnist");
+    static const int64_t even[10] = {1000, 1000, 1000, 1000, 1000,
+                                     1000, 1000, 1000, 1000, 1000};
+    expect_counts(data->test_y, 10000, even);
+    qn_dataset_destroy(&data);
+}
+END_TEST
+
 // ---- names ----
 
 START_TEST(unknown_sets_name_the_nearest)
@@ -607,6 +667,8 @@ QN_CHECK_MAIN("data", digits_are_whole_and_split_evenly,
               idx_files_that_do_not_belong_together,
               idx_missing_file_is_named,
               idx_file_that_is_a_folder_is_an_error,
+              mnist_is_as_published,
+              fashion_mnist_is_found_where_debian_puts_it,
               unknown_sets_name_the_nearest,
               named_set_lists_where_it_was_looked_for,
               table_of_sets_is_complete, csv_reads_bytes_and_names_faults,
