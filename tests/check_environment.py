@@ -15,10 +15,10 @@ def names(text):
     return {n for n in NAME.findall(text) if not n.endswith("_H")}
 
 
-def read_by_code():
+def read_by_code(*folders):
     """Names in string literals of C, and as $NAME in shell scripts."""
     found = {}
-    for folder in ("lib", "tools"):
+    for folder in folders:
         for path in sorted((root / folder).rglob("*")):
             if path.suffix in (".c", ".h"):
                 text = " ".join(re.findall(r'"((?:\\.|[^"\\\n])*)"',
@@ -35,7 +35,8 @@ def read_by_code():
 header = (root / "include/quern/device.h").read_text()
 table = names(header.split("#ifndef")[0])
 readme = names((root / "README.md").read_text())
-code = read_by_code()
+code = read_by_code("lib", "tools")
+tests = read_by_code("tests")  # these have names of their own beside
 tested = names(" ".join(p.read_text() for p in (root / "tests").rglob("*.c")))
 
 problems = [f"{path}: {name} is in neither table (device.h, README.md)"
