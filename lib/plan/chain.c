@@ -285,14 +285,16 @@ static void write_row_setup(struct qn_text *text, const struct chain *chain)
 {
     int outer = chain->space.rank - 1;
     qn_text_add(text, "#define ROW_SETUP(row) ");
-    for (int d = outer - 1; d >= 0; d--) {
-        qn_text_add(text, "const long at%d = ", d);
-        const char *open = d ? "(" : "";
-        qn_text_add(text, "%s(row)", open);
-        for (int k = outer - 1; k > d; k--)
-            qn_text_add(text, " / dim%d", k);
-        qn_text_add(text, d ? ") %% dim%d; " : "; ", d);
-    }
+    if (outer > 0)
+        qn_text_add(text, "const ulong rest%d = (row); ", outer - 1);
+    // No %: from / beside % LLVM makes an instruction foreign to Oclgrind.
+    for (int d = outer - 1; d > 0; d--)
+        qn_text_add(text,
+                    "const ulong rest%d = rest%d / dim%d; "
+                    "const long at%d = rest%d - rest%d * dim%d; ",
+                    d - 1, d, d, d, d, d - 1, d);
+    if (outer > 0)
+        qn_text_add(text, "const long at0 = rest0; ");
     for (int e = 0; e < chain->external_count; e++) {
         if (!qn_external_is_strided(&chain->externals[e]))
             continue;
