@@ -305,8 +305,9 @@ static qn_status parse(const unsigned char *bytes, size_t size,
     file->data = bytes + LENGTH_SIZE + length;
     file->data_size = size - LENGTH_SIZE - length;
     QN_TRY(read_tensors(file, what, error));
-    qsort(file->tensors, (size_t)file->count, sizeof *file->tensors,
-          compare_places);
+    if (file->count)
+        qsort(file->tensors, (size_t)file->count, sizeof *file->tensors,
+              compare_places);
     QN_TRY(check_places(file, what, error));
     return check_hash(file, what, error);
 }

@@ -132,7 +132,7 @@ qn_status qn_plan_order(struct qn_plan *plan, bool *has_cycle)
     } else {
         number_steps(plan);
         *has_cycle = !sort_steps(plan, sorted, waiting, is_done);
-        if (!*has_cycle) {
+        if (!*has_cycle && count) {
             memcpy(plan->steps, sorted, count * sizeof *sorted);
             number_steps(plan);
             for (int s = 0; s < plan->step_count; s++)
