@@ -11,7 +11,7 @@
 enum { MAX_CONTEXT_DEVICES = 64, LONGEST_LOG = 1000, MOST_ATTEMPTS = 4 };
 // Time that writing the cache may take before it leaves the rest to the next
 // process: see qn_device_flush_cache.
-static const double flush_seconds = 8;
+static const double flush_seconds = 2;
 
 static void identify(const struct qn_launch *launch, unsigned char digest[32])
 {
