@@ -27,6 +27,11 @@ static bool can_run(qn_dtype real)
            qn_device_limits(qn_check_device())->has_float64;
 }
 
+static bool is_emulated(void)
+{
+    return qn_device_describe(qn_check_device())->type == QN_DEVICE_EMULATOR;
+}
+
 // Values that float32 holds exactly, so that the reference sees the same.
 static double *random_values(int64_t count, double low, double high)
 {
@@ -111,21 +116,17 @@ static void check_reduction(enum reduction kind, qn_dtype real,
 static void check_all_reductions(qn_shape shape, unsigned axes)
 {
     double *values = random_values(qn_shape_count(&shape), -1, 2);
-    for (int r = 0; r < 2; r++)
-        for (int kind = SUM; kind <= MAXIMUM && can_run(reals[r]); kind++)
-            check_reduction((enum reduction)kind, reals[r], shape, axes,
-                            values, NULL);
+    for (int r = 0; r < 2 && can_run(reals[r]); r++)
+        for (int kind = SUM; kind <= MAXIMUM; kind++)
+            if (r == 0 || kind == SUM || !is_emulated())
+                check_reduction((enum reduction)kind, reals[r], shape, axes,
+                                values, NULL);
     free(values);
 }
 
 // Sizes around vectors, tiles and groups; the first few for an emulator.
 static const int64_t edges[] = {1,  3,  15, 16, 17, 65,  33,  2,
                                 31, 32, 61, 64, 127, 255, 256, 257};
-
-static bool is_emulated(void)
-{
-    return qn_device_describe(qn_check_device())->type == QN_DEVICE_EMULATOR;
-}
 
 static int edge_count(void)
 {
@@ -155,8 +156,18 @@ START_TEST(reductions_of_any_axes)
 }
 END_TEST
 
+// Chunks begin at 32768 elements.
 START_TEST(long_reductions_in_two_passes)
 {
+    if (is_emulated()) {
+        const qn_shape rows = qn_shape_of(33001);
+        const qn_shape columns = qn_shape_of(2001, 17);
+        double *values = random_values(2001 * 17, -1, 2);
+        check_reduction(SUM, QN_FLOAT32, rows, 1, values, NULL);
+        check_reduction(SUM, QN_FLOAT32, columns, 1, values, NULL);
+        free(values);
+        return;
+    }
     check_all_reductions(qn_shape_of(40001), 1);
     check_all_reductions(qn_shape_of(2, 70003), 2);
     check_all_reductions(qn_shape_of(3001, 20), 1);
@@ -182,7 +193,7 @@ END_TEST
 
 START_TEST(maximum_lets_nan_and_infinity_through)
 {
-    for (int64_t n = 1; n < 40; n += 3) {
+    for (int64_t n = 1; n < 40; n += is_emulated() ? 13 : 3) {
         double *values = random_values(n, -5, -1);
         for (int64_t at = 0; at < n; at++) {
             const double old = values[at];
@@ -213,7 +224,7 @@ START_TEST(loads_may_be_a_chain)
                        "load_real(a0 + (i), (m)) + K(1))\n";
     const qn_shape shapes[] = {qn_shape_of(5, 19), qn_shape_of(19, 5),
                                qn_shape_of(2, 40001), qn_shape_of(4001, 11)};
-    for (int s = 0; s < 4; s++) {
+    for (int s = 0; s < (is_emulated() ? 2 : 4); s++) {
         double *values = random_values(qn_shape_count(&shapes[s]), -0.5, 0.5);
         for (unsigned axes = 1; axes < 4; axes++)
             check_reduction(SUM, QN_FLOAT32, shapes[s], axes, values,
@@ -296,8 +307,9 @@ START_TEST(softmax_of_all_sizes)
             check_softmax(reals[r], 5, edges[i], 17, values);
             free(values);
         }
-        double *values = random_values(700 * 10, -4, 4);
-        check_softmax(reals[r], 700, 10, 1, values);
+        const int64_t rows = is_emulated() ? 40 : 700;
+        double *values = random_values(rows * 10, -4, 4);
+        check_softmax(reals[r], rows, 10, 1, values);
         free(values);
     }
 }
@@ -367,7 +379,7 @@ START_TEST(cross_entropy_and_its_gradient)
     for (int r = 0; r < 2 && can_run(reals[r]); r++) {
         for (int i = 0; i < edge_count(); i++)
             check_loss(reals[r], 7, edges[i], -3, 3, false);
-        check_loss(reals[r], 300, 10, -5, 5, false);
+        check_loss(reals[r], is_emulated() ? 40 : 300, 10, -5, 5, false);
         check_loss(reals[r], 20, 10, -1, 1, true);
         check_loss(reals[r], 20, 40, -1, 1, true);
         check_loss(reals[r], 5, 20, -1e4, 1e4, false);
@@ -492,7 +504,8 @@ START_TEST(take_of_any_type_and_index)
             check_take(dtypes[d], widths[w], 7, 5);
             check_take(dtypes[d], widths[w], 4294967295.0, 2);
         }
-    check_take(QN_UINT8, 12000, 0, 9);
+    if (!is_emulated())
+        check_take(QN_UINT8, 12000, 0, 9);
 }
 END_TEST
 
@@ -530,7 +543,8 @@ START_TEST(pad_around_and_between)
 {
     const qn_dtype dtypes[] = {QN_FLOAT32, QN_FLOAT64, QN_INT32, QN_UINT8};
     const int64_t none[6] = {0}, one[6] = {1, 1, 1, 1, 1, 1};
-    const int64_t some[6] = {0, 2, 0, 1, 0, 3}, far[6] = {20, 0, 33, 0, 1, 0};
+    const int64_t some[6] = {0, 2, 0, 1, 0, 3}, far[2] = {20, 0};
+    const int64_t few[6] = {3, 0, 2, 0, 1, 0};
     for (int d = 0; d < 4; d++) {
         if (!can_run(dtypes[d]))
             continue;
@@ -539,10 +553,11 @@ START_TEST(pad_around_and_between)
             check_pad(dtypes[d], qn_shape_of(3, edges[i]), some, far, none);
             check_pad(dtypes[d], qn_shape_of(edges[i], 3), none, far, one);
         }
-        check_pad(dtypes[d], qn_shape_of(2, 3, 2, 3, 2, 3), some, far, one);
-        check_pad(dtypes[d], qn_shape_of(2, 3, 2, 3, 2, 3), one, one, some);
+        check_pad(dtypes[d], qn_shape_of(2, 2, 2, 2, 2, 3), some, few, one);
+        check_pad(dtypes[d], qn_shape_of(2, 1, 2, 3, 2, 1), one, few, some);
         check_pad(dtypes[d], qn_shape_of(2, 3, 5, 7), some, some, none);
-        check_pad(dtypes[d], qn_shape_of(70, 150), one, one, none);
+        if (!is_emulated())
+            check_pad(dtypes[d], qn_shape_of(70, 150), one, one, none);
         check_pad(dtypes[d], qn_shape_of(1, 1, 5), one, none, some);
     }
 }
@@ -595,7 +610,8 @@ START_TEST(concat_along_any_axis)
         check_concat(dtypes[d], 4, 1, sizes, 5);
         check_concat(dtypes[d], 5, 7, sizes, 3);
         check_concat(dtypes[d], 1, 300, sizes, 5);
-        check_concat(dtypes[d], 3, 1000, sizes, 4);
+        if (!is_emulated())
+            check_concat(dtypes[d], 3, 1000, sizes, 4);
     }
 }
 END_TEST
