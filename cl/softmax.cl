@@ -117,16 +117,25 @@ SINGLE kernel void cross_entropy(global const REAL *restrict x,
 {
     const long first = get_group_id(0) * span;
     const long last = min(first + span, rows);
-    for (long r = first; r < last; r++) {
-        global const REAL *from = x + r * C;
-        const long left = (rows - r) * C, label = labels[r];
-        const REAL top = top_of(from, C, left);
-        RV sum = K(0);
-        for (long c = 0; c < C; c += VW)
-            sum += exp(load_line(from + c, C - c, left - c) - K(top));
-        loss[r] = label >= 0 && label < C
-                      ? log(sum_lanes(sum)) - (from[label] - top)
-                      : (REAL)NAN;
+    for (long batch = first; batch < last; batch += VW) {
+        const int m = lanes_left(last - batch);
+        REAL sums[VW], picks[VW]; // the logarithms of 16 rows at once
+        for (int k = 0; k < VW; k++) {
+            sums[k] = 1;
+            picks[k] = 0;
+        }
+        for (int k = 0; k < m; k++) {
+            const long r = batch + k, label = labels[r];
+            global const REAL *from = x + r * C;
+            const long left = (rows - r) * C;
+            const REAL top = top_of(from, C, left);
+            RV sum = K(0);
+            for (long c = 0; c < C; c += VW)
+                sum += exp(load_line(from + c, C - c, left - c) - K(top));
+            sums[k] = sum_lanes(sum);
+            picks[k] = label >= 0 && label < C ? from[label] - top : (REAL)NAN;
+        }
+        store_real(log(vload16(0, sums)) - vload16(0, picks), loss + batch, m);
     }
 }
 
