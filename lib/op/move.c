@@ -283,12 +283,13 @@ const struct qn_op qn_op_concat = {
 qn_node *qn_concat(qn_graph *g, qn_node *const *inputs, int count, int axis)
 {
     const struct qn_op *op = &qn_op_concat;
-    if (!qn_can_build(g, op, inputs, count))
-        return NULL;
-    if (count < 1) {
-        qn_graph_fail(g, QN_BAD_ARGUMENT, "concat: needs an input");
+    if (!inputs || count < 1) {
+        if (g)
+            qn_graph_fail(g, QN_BAD_ARGUMENT, "concat: needs an input");
         return NULL;
     }
+    if (!qn_can_build(g, op, inputs, count))
+        return NULL;
     struct concat concat = {axis};
     if (qn_resolve_axis(g, op, inputs[0]->shape.rank, &concat.axis) != QN_OK)
         return NULL;

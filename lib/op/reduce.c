@@ -359,6 +359,9 @@ static qn_status read_axes(struct qn_graph *g, const struct qn_op *op,
     *axes = (1u << shape->rank) - 1;
     if (!params || params->axis_count == 0)
         return QN_OK;
+    if (params->axis_count < 0 || !params->axes)
+        return qn_graph_fail(g, QN_BAD_ARGUMENT, "%s: %d axes, but no list",
+                             op->name, params->axis_count);
     *axes = 0;
     for (int i = 0; i < params->axis_count; i++) {
         int axis = params->axes[i];

@@ -146,6 +146,10 @@ qn_node *qn_transpose(qn_graph *g, qn_node *x, const int *order)
     bool is_same = true;
     if (!qn_can_build(g, op, &x, 1))
         return NULL;
+    if (!order) {
+        qn_graph_fail(g, QN_BAD_ARGUMENT, "transpose: the order is NULL");
+        return NULL;
+    }
     for (int i = 0; i < x->shape.rank; i++) {
         int axis = order[i];
         if (qn_resolve_axis(g, op, x->shape.rank, &axis) != QN_OK)
