@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The part of CONTRIBUTING.md that a machine can judge.
+"""The part of docs/contributing.md that a machine can judge.
 
 check_style.py SOURCE_ROOT
 """
