@@ -188,6 +188,29 @@ static qn_status unmap(struct qn_buffer *buffer, void *data, qn_error *error)
     return QN_OK;
 }
 
+// Oclgrind's check for uninitialised values forgets what it knew of a buffer
+// that is written from an offset on: so the whole of it is written again.
+static qn_status write_whole(struct qn_buffer *buffer, size_t offset,
+                             const void *data, size_t size, qn_error *error)
+{
+    qn_device *device = buffer->device;
+    struct qn_buffer *root = buffer->root ? buffer->root : buffer;
+    unsigned char *whole = malloc(root->size);
+    if (!whole)
+        return qn_fail_memory(error, root->size);
+    cl_int code = clEnqueueReadBuffer(device->queue, root->handle, CL_TRUE, 0,
+                                      root->size, whole, 0, NULL, NULL);
+    memcpy(whole + buffer->offset + offset, data, size);
+    if (code == CL_SUCCESS)
+        code = clEnqueueWriteBuffer(device->queue, root->handle, CL_TRUE, 0,
+                                    root->size, whole, 0, NULL, NULL);
+    free(whole);
+    if (code != CL_SUCCESS)
+        return qn_device_lose(device, code, "clEnqueueWriteBuffer", NULL,
+                              error);
+    return QN_OK;
+}
+
 qn_status qn_buffer_write(struct qn_buffer *buffer, size_t offset,
                           const void *data, size_t size, qn_error *error)
 {
@@ -195,6 +218,8 @@ qn_status qn_buffer_write(struct qn_buffer *buffer, size_t offset,
     QN_TRY(check_range(buffer, offset, size, error));
     if (size == 0)
         return QN_OK;
+    if (device->info.type == QN_DEVICE_EMULATOR)
+        return write_whole(buffer, offset, data, size, error);
     if (device->info.unified_memory) {
         void *memory;
         QN_TRY(map(buffer, CL_MAP_WRITE_INVALIDATE_REGION, offset, size,
