@@ -153,8 +153,11 @@ static void add_argmaxes(void)
         {SHAPE(4, 6, 5), 1, FILL_TIES, VIEW_STEPPED},
     };
     for (int i = 0; i < 12; i++) {
+        const int last = rows[i].shape.rank - 1;
+        const bool is_last = rows[i].axis == -1 || rows[i].axis == last;
         const struct qn_case c = {
             .op = "argmax",
+            .variant = is_last ? "along rows" : "along columns",
             .in = {{rows[i].shape, rows[i].fill, rows[i].view, QN_FLOAT32,
                     true}},
             .count = 1,

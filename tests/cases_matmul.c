@@ -56,6 +56,17 @@ static void add_sizes(void)
     }
 }
 
+// Enough whole tiles of 64 for a kernel with large ones.
+static void add_large_tiles(void)
+{
+    for (int trans = 0; trans < 4; trans += 3) {
+        struct qn_case c = flat(128, 7, 128, trans);
+        c.variant = trans ? "TT, whole tiles" : "NN, whole tiles";
+        c.has_grad = false;
+        case_add(&c);
+    }
+}
+
 static void add_exact(void)
 {
     static const int64_t sizes[][3] = {{31, 64, 33}, {65, 100, 17}};
@@ -112,6 +123,7 @@ static void add_views(void)
 void cases_add_matmul(void)
 {
     add_sizes();
+    add_large_tiles();
     add_exact();
     add_batches();
     add_views();
