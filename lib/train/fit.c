@@ -340,6 +340,7 @@ static qn_status after_first_step(struct fit *fit, qn_error *error)
     if (fit->result->first_step_seconds > 0)
         return QN_OK;
     fit->result->first_step_seconds = qn_os_process_seconds();
+    fit->last_progress = 0; // even the shortest run is seen to move
     return has_folder(fit) ? begin_files(fit, error) : QN_OK;
 }
 
