@@ -263,6 +263,7 @@ static const struct variable usual[] = {
     {"optimizer.exp_avg", "0.weight", QN_FLOAT32, 5, 3},
     {"optimizer.exp_avg", "0.bias", QN_FLOAT32, 5, 0},
     {"trainer", "position", QN_INT32, 2, 0},
+    {"buffers", "1.running_mean", QN_FLOAT32, 5, 0},
     {"flags", "seen", QN_UINT8, 7, 0},
     {"@data", "labels", QN_INT32, 9, 0},
 };
@@ -356,13 +357,16 @@ START_TEST(what_is_saved_loads_again)
                      "{\"a\": \"é\"}");
     ck_assert_str_eq(qn_checkpoint_note(checkpoint, "format"), "pt");
     qn_checkpoint_tensor tensor;
-    int count = 0;
+    int count = 0, plain = 0;
     while (qn_checkpoint_tensor_at(checkpoint, count, &tensor)) {
         ck_assert(tensor.is_supported);
+        plain += strcmp(tensor.name, "0.weight") == 0 ||
+                 strcmp(tensor.name, "1.running_mean") == 0;
         ck_assert_ptr_null(strstr(tensor.name, "labels"));
         count++;
     }
     ck_assert_int_eq(count, USUAL - 1);
+    ck_assert_int_eq(plain, 2);
     qn_error error = {0};
     qn_store *store = make_store(usual, USUAL);
     ck_assert_ok(qn_checkpoint_load(checkpoint, store, false, &error), error);
@@ -379,9 +383,10 @@ START_TEST(parameters_load_without_the_optimizer)
     const char *path = path_of("part.safetensors");
     save_usual(path);
     qn_checkpoint *checkpoint = open_checkpoint(path);
-    const struct variable some[] = {usual[0], usual[1], usual[4], usual[5]};
+    const struct variable some[] = {usual[0], usual[1], usual[4], usual[5],
+                                    usual[6]};
     qn_error error = {0};
-    qn_store *store = make_store(some, 4);
+    qn_store *store = make_store(some, 5);
     ck_assert_ok(qn_checkpoint_load(checkpoint, store, true, &error), error);
     ck_assert(is_filled(store, 0) && is_filled(store, 1));
     qn_store_destroy(&store);

@@ -70,6 +70,10 @@ QN_API qn_node *qn_variable(qn_graph *graph, const char *group,
 QN_API qn_node *qn_parameter(qn_graph *graph, const char *name,
                              qn_shape shape);
 
+// State of the model that is not trained, such as running_mean: group
+// "buffers", otherwise as qn_parameter. Assignments change it.
+QN_API qn_node *qn_buffer(qn_graph *graph, const char *name, qn_shape shape);
+
 // A whole group as one flat tensor, the gaps of alignment included. Declare
 // all variables of the group before.
 QN_API qn_node *qn_group(qn_graph *graph, const char *group);

@@ -67,8 +67,8 @@ typedef struct qn_model qn_model;
 // What a layer type accepts in JSON.
 struct qn_layer_key {
     const char *name;
-    const char *type; // "integer", "number", "boolean", "choice",
-                      // "initializer"
+    const char *type; // "integer", "number", "boolean", "choice", "pair" (an
+                      // integer or [h, w]), "initializer"
     const char *meaning;
     double minimum;
     double maximum;
@@ -105,8 +105,10 @@ QN_API int qn_model_layer_count(const qn_model *model);
 QN_API const qn_layer *qn_model_layer_at(const qn_model *model, int index);
 
 struct qn_model_build_params {
-    bool training;  // the graph for training, else for prediction
-    qn_node *seed;  // qn_scalars for random layers; NULL where not training
+    bool training;   // the graph for training, else for prediction
+    bool stochastic; // predicting: random layers draw nevertheless, each run
+                     // anew (Monte Carlo)
+    qn_node *seed;   // qn_scalars for random layers; NULL where none draws
     qn_node *step;
     // If not NULL: receives the output of each layer (qn_model_layer_count).
     qn_node **layer_outputs;
@@ -116,8 +118,8 @@ struct qn_model_build_params {
 QN_API qn_node *qn_model_build(const qn_model *model, qn_graph *graph,
                                qn_node *x,
                                const struct qn_model_build_params *params);
-// Fills the parameters in the store (after qn_store_add) by each layer's
-// initializer.
+// Fills parameters and buffers in the store (after qn_store_add) by each
+// layer's initializers.
 QN_API qn_status qn_model_init(const qn_model *model, qn_store *store,
                                uint64_t seed, qn_error *error);
 
@@ -189,8 +191,8 @@ struct qn_checkpoint_note {
     const char *name;
     const char *value;
 };
-// Writes all variables of the store: group "parameters" under their names,
-// others as "<group>.<name>". Durable: the old file stays until the new one is
+// Writes all variables of the store: groups "parameters" and "buffers" under
+// their names, others as "<group>.<name>". Durable: the old file stays until the new one is
 // complete. The metadata also gets "format" = "pt" (the layouts are PyTorch's)
 // and "quern.sha256", over all tensor data in the order of the file. Groups
 // whose names begin with '@' are no state of the model (data sets on the

@@ -153,6 +153,13 @@ qn_node *qn_parameter(qn_graph *g, const char *name, qn_shape shape)
                        shape);
 }
 
+qn_node *qn_buffer(qn_graph *g, const char *name, qn_shape shape)
+{
+    if (!g || g->error.status)
+        return NULL;
+    return qn_variable(g, "buffers", qn_graph_path(g, name), g->real, shape);
+}
+
 int qn_group_members(qn_graph *g, const char *group, qn_node **members,
                      int capacity)
 {

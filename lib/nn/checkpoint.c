@@ -22,10 +22,11 @@ static size_t entry_size(const qn_store_entry *entry)
            qn_dtype_size(entry->dtype);
 }
 
-// Name of a variable in the file: parameters stand without their group.
+// Name of a variable in the file: those of the model stand without their group.
 static char *make_name(struct qn_arena *arena, const qn_store_entry *entry)
 {
-    bool is_plain = strcmp(entry->group, "parameters") == 0;
+    bool is_plain = strcmp(entry->group, "parameters") == 0 ||
+                    strcmp(entry->group, "buffers") == 0;
     size_t size = strlen(entry->group) + strlen(entry->name) + 2;
     char *name = qn_arena_alloc(arena, size);
     if (name)

@@ -2,20 +2,27 @@
 #ifndef QN_NN_LAYER_H
 #define QN_NN_LAYER_H
 
+#include <string.h>
+
 #include "base/status.h"
 #include "quern/nn.h"
 
-enum { QN_MAX_LAYER_KEYS = 12 };
+enum { QN_MAX_LAYER_KEYS = 24 };
 
 // What a builder gets beside the graph and the input.
 struct qn_layer_use {
-    const double *values; // by key
-    bool training;
-    qn_node *seed; // NULL where not training
+    const double *values; // by key; of a pair the first, [h, w]: the height
+    const double *widths; // by key; of a pair the second
+    qn_node *const *inputs; // all of them; the builder's `x` is the first
+    int input_count;
+    bool training;   // statistics are those of the batch
+    bool stochastic; // random layers draw: training, or Monte Carlo prediction
+    qn_node *seed;   // NULL where not stochastic
     qn_node *step;
 };
 
-// Adding a layer: its keys, a builder of a few op nodes, a line in the table.
+// Adding a layer: its keys, a builder of a few op nodes, a row in the table of
+// its family (layer_<family>.c).
 struct qn_layer {
     const char *name;
     const char *formula;
@@ -26,11 +33,16 @@ struct qn_layer {
     qn_node *(*build)(qn_graph *g, qn_node *x,
                       const struct qn_layer_use *use);
     qn_node *(*apply)(qn_graph *g, qn_node *x); // for layers without keys
-    // How a parameter of the layer starts, by its local name ("bias").
-    // `weight` is the shape of the parameter "weight". NULL: no parameters.
+    // How a parameter or buffer of the layer starts, by its local name
+    // ("bias", "running_mean"). `weight` is the shape of the parameter
+    // "weight" beside it. NULL: no parameters.
     void (*init)(const double *values, const char *parameter,
                  const qn_shape *weight, struct qn_init_params *params);
 };
+
+// The families: rows in the order of `quern list layers`, ended by a NULL name.
+extern const struct qn_layer qn_layers_dense[], qn_layers_activation[],
+    qn_layers_shape[], qn_layers_regularise[];
 
 const qn_layer *qn_layer_find(const char *name);
 
@@ -39,15 +51,65 @@ const qn_layer *qn_layer_find(const char *name);
 struct qn_layer_spec {
     const qn_layer *layer;
     double values[QN_MAX_LAYER_KEYS];
+    double widths[QN_MAX_LAYER_KEYS]; // the second numbers of pairs
 };
 
 // All keys at their defaults, NAN where there is none.
 struct qn_layer_spec qn_layer_spec_make(const qn_layer *layer);
-// Checks the range. `where` begins the error text: "net.json: layer 3".
+// Checks the range; sets both numbers of a pair. `where` begins the error
+// text: "net.json: layer 3".
 qn_status qn_layer_spec_set(struct qn_layer_spec *spec, int key, double value,
                             const char *where, qn_error *error);
+// Sets the second number of a pair.
+qn_status qn_layer_spec_set_width(struct qn_layer_spec *spec, int key,
+                                  double value, const char *where,
+                                  qn_error *error);
 // Checks that no key is missing.
 qn_status qn_layer_spec_check(const struct qn_layer_spec *spec,
                               const char *where, qn_error *error);
+
+static inline bool qn_key_is(const struct qn_layer_key *key, const char *type)
+{
+    return strcmp(key->type, type) == 0;
+}
+
+// ---- what layers share ----
+
+// x[n, ...] as [n, all features]
+qn_node *qn_layer_flatten(qn_graph *g, qn_node *x);
+
+// Keys of layers with a weight [out, ...] and a bias [out]: whether there is a
+// bias, and how both start. A layer puts them, as QN_WEIGHT_KEYS, at some place
+// among its keys and hands on `values` from there.
+enum {
+    QN_KEY_BIAS,
+    QN_KEY_INIT,
+    QN_KEY_GAIN,
+    QN_KEY_FAN,
+    QN_KEY_VALUE,
+    QN_KEY_BIAS_INIT,
+    QN_KEY_BIAS_VALUE,
+    QN_KEY_WEIGHT_COUNT,
+};
+#define QN_WEIGHT_KEYS                                                       \
+    {"bias", "boolean", "adds b", 0, 1, 1, NULL},                            \
+    {"init", "initializer",                                                  \
+     "of W; default: kaiming_uniform with gain sqrt(1/3), as in PyTorch",    \
+     0, 0, -1, NULL},                                                        \
+    {"gain", "number", "of init; 0: the initializer's own", 0, 1e6, 0,       \
+     NULL},                                                                  \
+    {"fan", "choice", "that kaiming_* keeps the variance for", 0, 1, 0,      \
+     "in|out"},                                                              \
+    {"value", "number",                                                      \
+     "of init constant, normal, uniform; 0: the initializer's own", -1e6,    \
+     1e6, 0, NULL},                                                          \
+    {"bias_init", "initializer",                                             \
+     "of b; default: U(-1/sqrt(fan_in), 1/sqrt(fan_in)), as in PyTorch", 0,  \
+     0, -1, NULL},                                                           \
+    {"bias_value", "number", "of bias_init, as value is of init", -1e6, 1e6, \
+     0, NULL}
+void qn_layer_init_weight(const double *values, const char *parameter,
+                          const qn_shape *weight,
+                          struct qn_init_params *params);
 
 #endif

@@ -152,7 +152,11 @@ static qn_node *build_layer(const struct qn_layer_spec *spec, qn_graph *g,
 {
     struct qn_layer_use use = {
         .values = spec->values,
+        .widths = spec->widths,
+        .inputs = &x,
+        .input_count = 1,
         .training = params->training,
+        .stochastic = params->training || params->stochastic,
         .seed = params->seed,
         .step = params->step,
     };
@@ -195,7 +199,7 @@ static const struct qn_layer_spec *find_owner(const qn_model *model,
     return &model->layers[index];
 }
 
-// Shape of the parameter "weight" beside `entry`, or its own.
+// Shape of the parameter "weight" beside `entry`, or that of `entry`.
 static qn_shape find_weight(const qn_store *store,
                             const qn_store_entry *entry, const char *local)
 {
@@ -203,7 +207,7 @@ static qn_shape find_weight(const qn_store *store,
     qn_store_entry weight = *entry;
     snprintf(name, sizeof name, "%.*sweight", (int)(local - entry->name),
              entry->name);
-    int index = qn_store_find(store, entry->group, name);
+    int index = qn_store_find(store, "parameters", name);
     if (index >= 0)
         qn_store_entry_at(store, index, &weight);
     return weight.shape;
@@ -243,7 +247,8 @@ qn_status qn_model_init(const qn_model *model, qn_store *store, uint64_t seed,
     for (int i = 0; i < qn_store_count(store); i++) {
         qn_store_entry entry;
         QN_TRY(qn_store_entry_at(store, i, &entry));
-        if (strcmp(entry.group, "parameters") == 0)
+        if (strcmp(entry.group, "parameters") == 0 ||
+            strcmp(entry.group, "buffers") == 0)
             QN_TRY(init_entry(model, store, i, &entry, seed, error));
     }
     return QN_OK;

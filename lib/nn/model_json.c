@@ -9,11 +9,6 @@
 
 enum { MAX_NAMES = 64 };
 
-static bool is_type(const struct qn_layer_key *key, const char *type)
-{
-    return strcmp(key->type, type) == 0;
-}
-
 // ---- values ----
 
 // Place of `name` among "in|out", or -1.
@@ -61,24 +56,43 @@ static qn_status fail_type(const struct qn_layer_key *key, const char *what,
                    key->name, what, key->meaning);
 }
 
+// 3 or [3, 5]: both numbers of a pair.
+static qn_status read_pair(struct qn_layer_spec *spec, int index,
+                           const json_t *json, const char *where,
+                           qn_error *error)
+{
+    const json_t *h = json_is_array(json) ? json_array_get(json, 0) : json;
+    const json_t *w = json_is_array(json) ? json_array_get(json, 1) : json;
+    if (!json_is_integer(h) || !json_is_integer(w) ||
+        (json_is_array(json) && json_array_size(json) != 2))
+        return fail_type(&spec->layer->keys[index],
+                         "a whole number or two, [height, width]", where,
+                         error);
+    QN_TRY(qn_layer_spec_set(spec, index, (double)json_integer_value(h),
+                             where, error));
+    return qn_layer_spec_set_width(spec, index,
+                                   (double)json_integer_value(w), where,
+                                   error);
+}
+
 // The value of a key as a number: see struct qn_layer_spec.
 static qn_status read_value(const struct qn_layer_key *key,
                             const json_t *json, const char *where,
                             double *value, qn_error *error)
 {
-    if (is_type(key, "boolean")) {
+    if (qn_key_is(key, "boolean")) {
         if (!json_is_boolean(json))
             return fail_type(key, "true or false", where, error);
         *value = json_is_true(json);
-    } else if (is_type(key, "integer")) {
+    } else if (qn_key_is(key, "integer")) {
         if (!json_is_integer(json))
             return fail_type(key, "a whole number", where, error);
         *value = (double)json_integer_value(json);
-    } else if (is_type(key, "number")) {
+    } else if (qn_key_is(key, "number")) {
         if (!json_is_number(json))
             return fail_type(key, "a number", where, error);
         *value = json_number_value(json);
-    } else if (is_type(key, "choice")) {
+    } else if (qn_key_is(key, "choice")) {
         int choice = json_is_string(json)
                          ? find_choice(key->choices, json_string_value(json))
                          : -1;
@@ -121,6 +135,8 @@ static qn_status read_key(struct qn_layer_spec *spec, const char *name,
     for (int i = 0; (key = qn_layer_key_at(spec->layer, i)); i++) {
         if (strcmp(key->name, name) != 0)
             continue;
+        if (qn_key_is(key, "pair"))
+            return read_pair(spec, i, json, where, error);
         QN_TRY(read_value(key, json, where, &value, error));
         return qn_layer_spec_set(spec, i, value, where, error);
     }
@@ -186,15 +202,18 @@ qn_status qn_model_parse_json(struct qn_model *model, const char *text,
 
 // ---- writing ----
 
-static json_t *make_value(const struct qn_layer_key *key, double value)
+static json_t *make_value(const struct qn_layer_key *key, double value,
+                          double width)
 {
-    if (is_type(key, "boolean"))
+    if (qn_key_is(key, "pair") && value != width)
+        return json_pack("[I, I]", (json_int_t)value, (json_int_t)width);
+    if (qn_key_is(key, "boolean"))
         return json_boolean(value != 0);
-    if (is_type(key, "integer"))
+    if (qn_key_is(key, "integer") || qn_key_is(key, "pair"))
         return json_integer((json_int_t)value);
-    if (is_type(key, "number"))
+    if (qn_key_is(key, "number"))
         return json_real(value);
-    if (is_type(key, "initializer"))
+    if (qn_key_is(key, "initializer"))
         return json_string(value < 0 ? "default"
                                      : qn_init_at((int)value)->name);
     const char *choice = key->choices;
@@ -211,10 +230,12 @@ static int write_layer(json_t *layers, const struct qn_layer_spec *spec)
     failed |= json_object_set_new(json, "type",
                                   json_string(spec->layer->name));
     const struct qn_layer_key *key;
-    for (int i = 0; (key = qn_layer_key_at(spec->layer, i)); i++)
-        if (spec->values[i] != key->value) // also where there is no default
+    for (int i = 0; (key = qn_layer_key_at(spec->layer, i)); i++) {
+        double value = spec->values[i], width = spec->widths[i];
+        if (value != key->value || width != value) // no default: NAN differs
             failed |= json_object_set_new(json, key->name,
-                                          make_value(key, spec->values[i]));
+                                          make_value(key, value, width));
+    }
     return failed;
 }
 

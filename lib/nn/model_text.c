@@ -49,7 +49,8 @@ static qn_status set_number(struct qn_layer_spec *spec, const char *digits,
         return qn_fail(error, QN_FORMAT,
                        "%s: \"%s\" is no number; write it as in dropout0.5",
                        where, digits);
-    if (!is_integer && strcmp(key->type, "integer") == 0)
+    if (!is_integer &&
+        (qn_key_is(key, "integer") || qn_key_is(key, "pair")))
         return qn_fail(error, QN_FORMAT,
                        "%s (%s): %s is %s and must be a whole number", where,
                        spec->layer->name, key->name, digits);
