@@ -433,7 +433,7 @@ START_TEST(other_networks_are_refused_whole)
     expect_refusal(path, v, USUAL, QN_BAD_SHAPE,
                    "\"0.bias\" is F32 [5], the network needs F32 [6]");
     memcpy(v, usual, sizeof usual);
-    v[5].dtype = QN_INT32;
+    v[6].dtype = QN_INT32;
     expect_refusal(path, v, USUAL, QN_BAD_SHAPE,
                    "\"flags.seen\" is U8 [7], the network needs I32 [7]");
 }
