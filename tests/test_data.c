@@ -521,7 +521,7 @@ START_TEST(table_of_sets_is_complete)
         ck_assert_uint_gt(strlen(row->source), 0);
         ck_assert_uint_gt(strlen(row->files), 0);
     }
-    ck_assert_int_eq(count, 3);
+    ck_assert_int_eq(count, 4);
     ck_assert_ptr_null(qn_dataset_row_at(-1));
 }
 END_TEST

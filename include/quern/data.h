@@ -21,6 +21,7 @@ typedef struct qn_dataset {
     unsigned char *test_x;
     int32_t *train_y; // labels in [0, classes)
     int32_t *test_y;
+    char (*class_names)[32]; // `classes` of them; NULL: the set has none
     // A pixel v reaches the network as (v - offset) * scale.
     double offset;
     double scale;

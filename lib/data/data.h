@@ -42,6 +42,13 @@ bool qn_idx_is_folder(const char *folder);
 qn_status qn_idx_open(const char *folder, qn_dataset *dataset,
                       qn_error *error);
 
+// ---- CIFAR-10 (cifar.c) ----
+
+bool qn_cifar_is_folder(const char *folder);
+// As qn_idx_open.
+qn_status qn_cifar_open(const char *folder, qn_dataset *dataset,
+                        qn_error *error);
+
 // ---- CSV of bytes (csv.c) ----
 
 // Reads lines of `columns` whole numbers 0 to 255, separated by commas. `name`

@@ -13,6 +13,10 @@
     "train-images-idx3-ubyte, train-labels-idx1-ubyte, "              \
     "t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte, plain or .gz"
 
+#define CIFAR_FILES                                            \
+    "data_batch_1.bin to data_batch_5.bin, test_batch.bin, "   \
+    "batches.meta.txt"
+
 // A row of the public table and how it is opened.
 struct entry {
     struct qn_dataset_row row;
@@ -39,6 +43,11 @@ static const struct entry entries[] = {
       "(2017), MIT; Debian: dataset-fashion-mnist",
       MNIST_FILES},
      false, "/usr/share/datasets/fashion-mnist", qn_idx_open},
+    {{"cifar-10",
+      "60,000 coloured pictures of 10 kinds of things, 32x32; A. Krizhevsky, "
+      "Learning multiple layers of features from tiny images (2009)",
+      CIFAR_FILES},
+     false, NULL, qn_cifar_open},
 };
 
 enum {
@@ -67,6 +76,7 @@ void qn_dataset_destroy(qn_dataset **dataset)
     free((*dataset)->train_y);
     free((*dataset)->test_x);
     free((*dataset)->test_y);
+    free((*dataset)->class_names);
     free(*dataset);
     *dataset = NULL;
 }
@@ -175,9 +185,12 @@ static qn_dataset *open_folder(const char *folder, qn_error *error)
     name_of_folder(folder, name, sizeof name);
     if (qn_idx_is_folder(folder))
         return open_entry(find_entry("mnist"), name, folder, error);
+    if (qn_cifar_is_folder(folder))
+        return open_entry(find_entry("cifar-10"), name, folder, error);
     qn_fail(error, QN_FORMAT,
-            "%s: no known data set in this folder (an MNIST-style one has %s)",
-            folder, MNIST_FILES);
+            "%s: no known data set in this folder (an MNIST-style one has "
+            "%s; CIFAR-10 has %s)",
+            folder, MNIST_FILES, CIFAR_FILES);
     return NULL;
 }
 
