@@ -86,18 +86,25 @@ START_TEST(moments_follow_the_fans)
         qn_fan fan;
         double gain, value, deviation;
     } cases[] = {
-        {"normal", QN_FAN_IN, 0, 0, 0.01},
-        {"normal", QN_FAN_IN, 0, 3, 3},
-        {"uniform", QN_FAN_IN, 0, 0, 0.05 / sqrt(3)},
-        {"uniform", QN_FAN_IN, 0, 6, 6 / sqrt(3)},
-        {"xavier_uniform", QN_FAN_IN, 0, 0, sqrt(2 / (in + out))},
-        {"xavier_normal", QN_FAN_IN, 0, 0, sqrt(2 / (in + out))},
-        {"xavier_normal", QN_FAN_IN, 5.0 / 3, 0,
-         5.0 / 3 * sqrt(2 / (in + out))},
-        {"kaiming_uniform", QN_FAN_IN, 0, 0, sqrt(2 / in)},
-        {"kaiming_normal", QN_FAN_IN, 0, 0, sqrt(2 / in)},
+        {"normal", 0, 0, 0, 0.01},
+        {"normal", 0, 0, 3, 3},
+        {"small_normal", 0, 0, 0, 0.01},
+        {"large_normal", 0, 0, 3, 1},
+        {"uniform", 0, 0, 0, 0.05 / sqrt(3)},
+        {"uniform", 0, 0, 6, 6 / sqrt(3)},
+        {"xavier_uniform", 0, 0, 0, sqrt(2 / (in + out))},
+        {"xavier_uniform", QN_FAN_IN, 0, 0, 1 / sqrt(in)},
+        {"glorot_normal", 0, 0, 0, sqrt(2 / (in + out))},
+        {"xavier_normal", QN_FAN_IN, 0, 0, 1 / sqrt(in)},
+        {"xavier_normal", QN_FAN_OUT, 0, 0, 1 / sqrt(out)},
+        {"xavier_normal", 0, 5.0 / 3, 0, 5.0 / 3 * sqrt(2 / (in + out))},
+        {"kaiming_uniform", 0, 0, 0, sqrt(2 / in)},
+        {"he_normal", QN_FAN_IN, 0, 0, sqrt(2 / in)},
         {"kaiming_normal", QN_FAN_OUT, 0, 0, sqrt(2 / out)},
-        {"kaiming_uniform", QN_FAN_OUT, 1, 0, sqrt(1 / out)},
+        {"kaiming_normal", QN_FAN_AVERAGE, 0, 0, sqrt(4 / (in + out))},
+        {"he_uniform", QN_FAN_OUT, 1, 0, sqrt(1 / out)},
+        {"lecun_uniform", 0, 0, 0, 1 / sqrt(in)},
+        {"lecun_normal", 0, 0.75, 0, 0.75 / sqrt(in)},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct qn_init_params params = with(cases[i].name);
@@ -140,11 +147,14 @@ START_TEST(constants_are_constant)
     for (int i = 0; i < 7; i++)
         ck_assert_double_eq(data[i], 2.5);
     free(data);
-    params = with("zeros");
-    data = draw(&params, qn_shape_of(7), "bias", 1);
-    for (int i = 0; i < 7; i++)
-        ck_assert_double_eq(data[i], 0);
-    free(data);
+    static const char *const fixed[] = {"zeros", "ones"};
+    for (int k = 0; k < 2; k++) {
+        params.init = qn_init_find(fixed[k]);
+        data = draw(&params, qn_shape_of(7), "bias", 1);
+        for (int i = 0; i < 7; i++)
+            ck_assert_double_eq(data[i], k);
+        free(data);
+    }
 }
 END_TEST
 
@@ -198,14 +208,134 @@ START_TEST(vector_has_no_fan)
 }
 END_TEST
 
+// ---- orthogonal ----
+
+// The largest element of |A A^T - I|, or of |A^T A - I| where A is tall.
+static double distance_from_orthonormal(const double *a, int rows,
+                                        int columns)
+{
+    const bool is_tall = rows > columns;
+    const int count = is_tall ? columns : rows;
+    const int width = is_tall ? rows : columns;
+    const int step = is_tall ? columns : 1, stride = is_tall ? 1 : columns;
+    double most = 0;
+    for (int i = 0; i < count; i++)
+        for (int k = 0; k <= i; k++) {
+            double sum = i == k ? -1 : 0;
+            for (int j = 0; j < width; j++)
+                sum += a[i * stride + j * step] * a[k * stride + j * step];
+            most = fmax(most, fabs(sum));
+        }
+    return most;
+}
+
+START_TEST(orthogonal_is_orthonormal_in_every_shape)
+{
+    const struct {
+        qn_shape shape;
+        int rows, columns;
+    } cases[] = {
+        {qn_shape_of(1, 1), 1, 1},       {qn_shape_of(1, 7), 1, 7},
+        {qn_shape_of(7, 1), 7, 1},       {qn_shape_of(40, 40), 40, 40},
+        {qn_shape_of(17, 90), 17, 90},   {qn_shape_of(90, 17), 90, 17},
+        {qn_shape_of(8, 5, 3, 3), 8, 45}, {qn_shape_of(60, 2, 5, 5), 60, 50},
+        {qn_shape_of(200, 200), 200, 200},
+    };
+    struct qn_init_params params = with("orthogonal");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        double *a = draw(&params, cases[i].shape, "w", i);
+        ck_assert_double_le(
+            distance_from_orthonormal(a, cases[i].rows, cases[i].columns),
+            1e-14);
+        free(a);
+    }
+    params.gain = 3;
+    double *a = draw(&params, qn_shape_of(6, 9), "w", 1);
+    for (int i = 0; i < 54; i++)
+        a[i] /= 3;
+    ck_assert_double_le(distance_from_orthonormal(a, 6, 9), 1e-14);
+    free(a);
+}
+END_TEST
+
+// Over the orthogonal matrices of order 3, an element has mean 0, mean square
+// 1/3 and mean fourth power 1/5, products of two elements of a row mean 0, and
+// either sign of the determinant comes half of the time. A decomposition with
+// R's signs left as they fall fails the first. Bounds of five deviations.
+START_TEST(orthogonal_is_uniform)
+{
+    enum { N = 20000 };
+    struct qn_init_params params = with("orthogonal");
+    double sums[3][9] = {{0}}, mixed = 0, positive = 0;
+    for (uint64_t seed = 0; seed < N; seed++) {
+        double *a = draw(&params, qn_shape_of(3, 3), "w", seed);
+        for (int i = 0; i < 9; i++) {
+            sums[0][i] += a[i] / N;
+            sums[1][i] += a[i] * a[i] / N;
+            sums[2][i] += pow(a[i], 4) / N;
+        }
+        mixed += a[0] * a[1] / N;
+        positive += (a[0] * (a[4] * a[8] - a[5] * a[7]) -
+                     a[1] * (a[3] * a[8] - a[5] * a[6]) +
+                     a[2] * (a[3] * a[7] - a[4] * a[6])) > 0;
+        free(a);
+    }
+    const double five = 5 / sqrt(N);
+    for (int i = 0; i < 9; i++) {
+        ck_assert_double_eq_tol(sums[0][i], 0, five * sqrt(1.0 / 3));
+        ck_assert_double_eq_tol(sums[1][i], 1.0 / 3,
+                                five * sqrt(1.0 / 5 - 1.0 / 9));
+        ck_assert_double_eq_tol(sums[2][i], 1.0 / 5,
+                                five * sqrt(1.0 / 9 - 1.0 / 25));
+    }
+    ck_assert_double_eq_tol(mixed, 0, five * sqrt(1.0 / 15));
+    ck_assert_double_eq_tol(positive / N, 0.5, five * 0.5);
+}
+END_TEST
+
+// ---- gains ----
+
+// torch.nn.init.calculate_gain
+START_TEST(gains_are_those_of_pytorch)
+{
+    static const struct {
+        const char *activation;
+        double gain;
+    } cases[] = {
+        {"linear", 1},
+        {"sigmoid", 1},
+        {"tanh", 1.6666666666666667},
+        {"relu", 1.4142135623730951},
+        {"leaky_relu", 1.4141428569978354},
+        {"leaky_relu:0.2", 1.3867504905630728},
+        {"leaky_relu:1", 1},
+        {"selu", 0.75},
+    };
+    qn_error error = {0};
+    double gain;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ck_assert_ok(qn_init_gain(cases[i].activation, &gain, &error), error);
+        ck_assert_double_eq_tol(gain, cases[i].gain, 1e-15);
+    }
+    ck_assert_int_eq(qn_init_gain("gelu", &gain, &error), QN_BAD_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(error.text, "no gain is known for \"gelu\""));
+    static const char *const bad[] = {"leaky_relu:", "leaky_relu:x",
+                                      "leaky_relu0.2", "relu6", ""};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        ck_assert_int_eq(qn_init_gain(bad[i], &gain, NULL), QN_BAD_ARGUMENT);
+}
+END_TEST
+
 START_TEST(rows_are_complete_and_found_by_name)
 {
     int count = 0;
     for (const struct qn_init *row; (row = qn_init_at(count)); count++) {
         ck_assert_ptr_eq(qn_init_find(row->name), row);
-        ck_assert(*row->formula && row->source && row->spread);
+        ck_assert(*row->formula && row->source);
+        if (row->alias)
+            ck_assert_ptr_eq(qn_init_find(row->alias), row);
     }
-    ck_assert_int_eq(count, 8);
+    ck_assert_int_eq(count, 14);
     ck_assert_ptr_null(qn_init_at(-1));
     ck_assert_ptr_null(qn_init_find("kaiming"));
 }
@@ -216,4 +346,6 @@ QN_CHECK_MAIN("init", philox_gives_the_published_answers,
               default_is_that_of_linear, constants_are_constant,
               draw_depends_on_seed_and_name_alone,
               float_is_the_rounded_double, vector_has_no_fan,
+              orthogonal_is_orthonormal_in_every_shape,
+              orthogonal_is_uniform, gains_are_those_of_pytorch,
               rows_are_complete_and_found_by_name)

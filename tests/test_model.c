@@ -54,6 +54,16 @@ START_TEST(texts_have_one_canonical_form)
                 "{\"layers\":[{\"type\":\"dense\",\"units\":3,"
                 "\"bias\":false,\"init\":\"kaiming_normal\",\"gain\":2.0,"
                 "\"fan\":\"out\"},{\"type\":\"tanh\"}]}");
+    expect_json("{\"layers\": [{\"type\": \"dense\", \"units\": 3, "
+                "\"init\": \"he_normal\", \"gain\": \"leaky_relu:1\", "
+                "\"fan\": \"default\"}, {\"type\": \"dense\", \"units\": 2, "
+                "\"init\": \"xavier_normal\", \"gain\": \"selu\", \"fan\": "
+                "\"in\", \"bias_init\": \"ones\"}]}",
+                "{\"layers\":[{\"type\":\"dense\",\"units\":3,"
+                "\"init\":\"kaiming_normal\",\"gain\":1.0},"
+                "{\"type\":\"dense\",\"units\":2,"
+                "\"init\":\"xavier_normal\",\"gain\":0.75,"
+                "\"fan\":\"in\",\"bias_init\":\"ones\"}]}");
 }
 END_TEST
 
@@ -101,13 +111,18 @@ static const char *const bad[][2] = {
     {"{\"layers\": [{\"type\": \"dense\", \"units\": 3, \"bias\": 1}]}",
      "\"bias\" must be true or false"},
     {"{\"layers\": [{\"type\": \"dense\", \"units\": 3, \"gain\": true}]}",
-     "\"gain\" must be a number"},
+     "\"gain\" must be a number or the name of an activation"},
+    {"{\"layers\": [{\"type\": \"dense\", \"units\": 3, \"gain\": \"gelu\"}]}",
+     "\"gain\": no gain is known for \"gelu\""},
     {"{\"layers\": [{\"type\": \"dense\", \"units\": 3, \"fan\": \"on\"}]}",
-     "\"fan\" must be in|out"},
+     "\"fan\" must be default|in|out|average"},
     {"{\"layers\": [{\"type\": \"dense\", \"units\": 3, \"init\": "
      "\"kaimingnormal\"}]}",
      "no initializer is called \"kaimingnormal\"; did you mean "
      "\"kaiming_normal\"?"},
+    {"{\"layers\": [{\"type\": \"dense\", \"units\": 3, \"init\": "
+     "\"henormal\"}]}",
+     "no initializer is called \"henormal\"; did you mean \"he_normal\"?"},
     {"{\"layers\": [{\"type\": \"dropout\", \"p\": -0.1}]}",
      "layer 0 (dropout): p is -0.1 and must be"},
     {"{\"layers\": [{\"type\": \"dropout\", \"p\": 0.1, \"p\": 0.2}]}",
@@ -222,8 +237,11 @@ START_TEST(document_names_all_layers_keys_and_initializers)
         for (int k = 0; (key = qn_layer_key_at(layer, k)); k++)
             expect_mention((char *)text, key->name);
     }
-    for (int i = 0; (init = qn_init_at(i)); i++)
+    for (int i = 0; (init = qn_init_at(i)); i++) {
         expect_mention((char *)text, init->name);
+        if (init->alias)
+            expect_mention((char *)text, init->alias);
+    }
     free(text);
 }
 END_TEST

@@ -93,7 +93,8 @@ static bool init_row(int index, const char *cells[COLUMNS])
         return false;
     cells[0] = init->name;
     cells[1] = init->formula;
-    cells[2] = init->source;
+    cells[2] = init->alias;
+    cells[3] = init->source;
     return true;
 }
 
@@ -124,7 +125,7 @@ static const struct table tables[] = {
     {"layers", {"name", "formula", "keys"}, layer_row},
     {"losses", {"name", "formula"}, loss_row},
     {"optimizers", {"name", "formula", "settings", "source"}, optimizer_row},
-    {"inits", {"name", "formula", "source"}, init_row},
+    {"inits", {"name", "formula", "alias", "source"}, init_row},
     {"datasets", {"name", "source", "files"}, dataset_row},
     {"models", {"name", "definition", "source"}, model_row},
 };

@@ -15,46 +15,64 @@ extern "C" {
 
 // ---- initializers ----
 
-typedef enum qn_fan { QN_FAN_IN, QN_FAN_OUT } qn_fan;
+// What the variance of a fan-scaled initializer is divided by. Of a weight
+// [out, in, ...], with k the product of the other dimensions: fan_in = in k,
+// fan_out = out k.
+typedef enum qn_fan {
+    QN_FAN_DEFAULT, // the initializer's own
+    QN_FAN_IN,
+    QN_FAN_OUT,
+    QN_FAN_AVERAGE, // (fan_in + fan_out) / 2
+} qn_fan;
 
 typedef enum qn_distribution {
-    QN_CONSTANT, // the same value everywhere
-    QN_UNIFORM,  // on (-spread, spread)
-    QN_NORMAL,   // mean 0, deviation spread
+    QN_CONSTANT,   // the same value everywhere
+    QN_UNIFORM,    // on (-spread, spread)
+    QN_NORMAL,     // mean 0, deviation spread
+    QN_ORTHOGONAL, // gain times a random matrix of orthonormal rows or columns
 } qn_distribution;
-
-struct qn_init_params;
 
 // One row of the table of initializers. They fill a variable on the host, in
 // double precision, from Philox keyed by seed and name: the same on all
-// devices and in any order.
+// devices and in any order. The row is data; its deviation (uniform: half
+// width over sqrt(3)) is gain / sqrt(fan) where it needs the fans, and `value`
+// otherwise.
 struct qn_init {
     const char *name;    // "kaiming_uniform"
+    const char *alias;   // "he_uniform", or NULL
     const char *formula; // "U(-b, b), b = gain sqrt(3 / fan)"
     const char *source;  // paper
     qn_distribution distribution;
-    bool needs_fan; // the variable has two dimensions or more
-    // Value, half width or deviation.
-    double (*spread)(const struct qn_init_params *params, double fan_in,
-                     double fan_out);
+    bool needs_fan;   // the variable has two dimensions or more
+    bool takes_value; // `value` of the parameters replaces the default
+    double value;     // defaults
+    double gain;
+    qn_fan fan;
 };
 // Row `index`, NULL past the last one.
 QN_API const struct qn_init *qn_init_at(int index);
+// By name or alias; NULL: there is none.
 QN_API const struct qn_init *qn_init_find(const char *name);
 
 struct qn_init_params {
     const struct qn_init *init; // NULL: kaiming_uniform with gain for slope
                                 // sqrt(5), PyTorch's default for Linear
     double gain;  // 0: the initializer's own default
-    double value; // constant: the value; normal: the deviation (0: 0.01);
-                  // uniform: the half width (0: 0.05)
+    double value; // constant: the value; normal: the deviation; uniform: the
+                  // half width. 0: the initializer's own default
     qn_fan fan;
 };
 // Fills `count` values of a tensor of `shape` ([out, in, ...]) in `real`
-// (float32 or float64). `name` and `seed` key the draw.
+// (float32 or float64). `name` and `seed` key the draw. Orthogonal takes
+// 2 r c min(r, c) to twice as many operations for r = out, c = in k.
 QN_API qn_status qn_init_fill(const struct qn_init_params *params,
                               const qn_shape *shape, qn_dtype real,
                               const char *name, uint64_t seed, void *data,
+                              qn_error *error);
+// The gain that keeps the variance through an activation, with PyTorch's
+// values: "linear" and "sigmoid" 1, "tanh" 5/3, "relu" sqrt(2), "selu" 3/4,
+// "leaky_relu:S" sqrt(2 / (1 + S^2)) for slope S, which is 0.01 where left out.
+QN_API qn_status qn_init_gain(const char *activation, double *gain,
                               qn_error *error);
 
 // ---- models ----
@@ -68,7 +86,8 @@ typedef struct qn_model qn_model;
 struct qn_layer_key {
     const char *name;
     const char *type; // "integer", "number", "boolean", "choice", "pair" (an
-                      // integer or [h, w]), "initializer"
+                      // integer or [h, w]), "initializer", "gain" (a number
+                      // or what qn_init_gain takes)
     const char *meaning;
     double minimum;
     double maximum;

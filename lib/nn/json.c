@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { MAX_DEPTH = 64 };
 
@@ -52,6 +53,20 @@ static bool is_exact(const char *text, const json_t *value)
     bool is_same = json_equal(back, value);
     json_decref(back);
     return is_same;
+}
+
+bool qn_json_parse_number(const char *text, double *value, bool *is_integer)
+{
+    if (text[strspn(text, "0123456789.eE+")])
+        return false;
+    json_t *number = json_loads(text, JSON_DECODE_ANY, NULL);
+    bool is_number = json_is_number(number);
+    if (is_number) {
+        *value = json_number_value(number);
+        *is_integer = json_is_integer(number);
+    }
+    json_decref(number);
+    return is_number;
 }
 
 char *qn_json_write(const json_t *value)

@@ -3,6 +3,7 @@
 #define QN_NN_JSON_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "base/status.h"
 
@@ -10,6 +11,10 @@
 // errors. `what` names the text in them. The caller owns the result.
 qn_status qn_json_parse(const char *text, size_t size, const char *what,
                         json_t **out, qn_error *error);
+
+// A number as JSON writes it, so that no locale changes its meaning, without a
+// sign or blanks around it.
+bool qn_json_parse_number(const char *text, double *value, bool *is_integer);
 
 // The text of a value without blanks, its numbers as short as they can be
 // without losing a digit. The caller frees it. NULL without memory, or where

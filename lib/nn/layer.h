@@ -96,12 +96,11 @@ enum {
     {"init", "initializer",                                                  \
      "of W; default: kaiming_uniform with gain sqrt(1/3), as in PyTorch",    \
      0, 0, -1, NULL},                                                        \
-    {"gain", "number", "of init; 0: the initializer's own", 0, 1e6, 0,       \
-     NULL},                                                                  \
-    {"fan", "choice", "that kaiming_* keeps the variance for", 0, 1, 0,      \
-     "in|out"},                                                              \
+    {"gain", "gain", "of init; 0: the initializer's own", 0, 1e6, 0, NULL},  \
+    {"fan", "choice", "that the variance of init is divided by", 0, 3, 0,    \
+     "default|in|out|average"},                                              \
     {"value", "number",                                                      \
-     "of init constant, normal, uniform; 0: the initializer's own", -1e6,    \
+     "of init constant, normal or uniform; 0: the initializer's own", -1e6,    \
      1e6, 0, NULL},                                                          \
     {"bias_init", "initializer",                                             \
      "of b; default: U(-1/sqrt(fan_in), 1/sqrt(fan_in)), as in PyTorch", 0,  \

@@ -52,7 +52,7 @@ void qn_layer_init_weight(const double *values, const char *parameter,
             .init = qn_init_at((int)values[QN_KEY_INIT]),
             .gain = values[QN_KEY_GAIN],
             .value = values[QN_KEY_VALUE],
-            .fan = values[QN_KEY_FAN] == 0 ? QN_FAN_IN : QN_FAN_OUT,
+            .fan = (qn_fan)values[QN_KEY_FAN],
         };
         return;
     }

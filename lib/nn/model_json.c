@@ -27,11 +27,11 @@ static int find_choice(const char *choices, const char *name)
 
 static int find_init(const char *name)
 {
-    const struct qn_init *init;
-    for (int i = 0; (init = qn_init_at(i)); i++)
-        if (strcmp(init->name, name) == 0)
-            return i;
-    return -1;
+    const struct qn_init *init = qn_init_find(name);
+    int index = 0;
+    while (init && qn_init_at(index) != init)
+        index++;
+    return init ? index : -1;
 }
 
 static qn_status fail_init(const char *name, const char *where,
@@ -40,8 +40,11 @@ static qn_status fail_init(const char *name, const char *where,
     const char *names[MAX_NAMES];
     const struct qn_init *init;
     int count = 0;
-    for (; count < MAX_NAMES && (init = qn_init_at(count)); count++)
-        names[count] = init->name;
+    for (int i = 0; count < MAX_NAMES - 1 && (init = qn_init_at(i)); i++) {
+        names[count++] = init->name;
+        if (init->alias)
+            names[count++] = init->alias;
+    }
     const char *near = qn_text_nearest(name, names, count);
     return qn_fail(error, QN_FORMAT,
                    "%s: no initializer is called \"%.60s\"%s%s%s", where,
@@ -75,6 +78,22 @@ static qn_status read_pair(struct qn_layer_spec *spec, int index,
                                    error);
 }
 
+// 1.5, or "tanh": the gain for an activation.
+static qn_status read_gain(const struct qn_layer_key *key, const json_t *json,
+                           const char *where, double *value, qn_error *error)
+{
+    qn_error detail = {0};
+    if (json_is_number(json))
+        *value = json_number_value(json);
+    else if (!json_is_string(json))
+        return fail_type(key, "a number or the name of an activation", where,
+                         error);
+    else if (qn_init_gain(json_string_value(json), value, &detail) != QN_OK)
+        return qn_fail(error, QN_FORMAT, "%s: \"%s\": %s", where, key->name,
+                       detail.text);
+    return QN_OK;
+}
+
 // The value of a key as a number: see struct qn_layer_spec.
 static qn_status read_value(const struct qn_layer_key *key,
                             const json_t *json, const char *where,
@@ -92,6 +111,8 @@ static qn_status read_value(const struct qn_layer_key *key,
         if (!json_is_number(json))
             return fail_type(key, "a number", where, error);
         *value = json_number_value(json);
+    } else if (qn_key_is(key, "gain")) {
+        return read_gain(key, json, where, value, error);
     } else if (qn_key_is(key, "choice")) {
         int choice = json_is_string(json)
                          ? find_choice(key->choices, json_string_value(json))
@@ -211,7 +232,7 @@ static json_t *make_value(const struct qn_layer_key *key, double value,
         return json_boolean(value != 0);
     if (qn_key_is(key, "integer") || qn_key_is(key, "pair"))
         return json_integer((json_int_t)value);
-    if (qn_key_is(key, "number"))
+    if (qn_key_is(key, "number") || qn_key_is(key, "gain"))
         return json_real(value);
     if (qn_key_is(key, "initializer"))
         return json_string(value < 0 ? "default"

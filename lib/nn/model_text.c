@@ -20,22 +20,6 @@ static const qn_layer *find_prefix(const char *token)
     return best;
 }
 
-// A number as JSON writes it, so that no locale changes its meaning. No blanks
-// around it.
-static bool parse_number(const char *text, double *value, bool *is_integer)
-{
-    if (text[strspn(text, "0123456789.eE+")])
-        return false;
-    json_t *number = json_loads(text, JSON_DECODE_ANY, NULL);
-    bool is_number = json_is_number(number);
-    if (is_number) {
-        *value = json_number_value(number);
-        *is_integer = json_is_integer(number);
-    }
-    json_decref(number);
-    return is_number;
-}
-
 static qn_status set_number(struct qn_layer_spec *spec, const char *digits,
                             const char *where, qn_error *error)
 {
@@ -45,7 +29,7 @@ static qn_status set_number(struct qn_layer_spec *spec, const char *digits,
     if (!key)
         return qn_fail(error, QN_FORMAT, "%s: %s takes no number, not \"%s\"",
                        where, spec->layer->name, digits);
-    if (!parse_number(digits, &value, &is_integer))
+    if (!qn_json_parse_number(digits, &value, &is_integer))
         return qn_fail(error, QN_FORMAT,
                        "%s: \"%s\" is no number; write it as in dropout0.5",
                        where, digits);
