@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cases.h"
+#include "op/norm.h"
 #include "op/op.h"
 #include "op/table.h"
 
@@ -39,6 +40,16 @@ static qn_node *qn_softmax_cross_entropy_grad(qn_graph *g,
     return make_node(g, "softmax_cross_entropy_grad", in, 3);
 }
 
+static unsigned axes_of(const struct ref_params *p)
+{
+    unsigned axes = 0;
+    for (int i = 0; i < p->axis_count; i++)
+        axes |= 1u << p->axes[i];
+    return axes;
+}
+
+#define GIVEN(i) (count > (i) ? in[i] : NULL)
+
 #define BUILDERS(X)                                                        \
     X(add, in[0], in[1])                                                   \
     X(sub, in[0], in[1])                                                   \
@@ -74,6 +85,14 @@ static qn_node *qn_softmax_cross_entropy_grad(qn_graph *g,
     X(mean, in[0], REDUCTION)                                              \
     X(reduce_max, in[0], REDUCTION)                                        \
     X(sum_to, in[0], SHAPE_OF(p))                                          \
+    X(moments, in[0], REDUCTION)                                           \
+    X(norm_sums, in, axes_of(p))                                           \
+    X(standardize, in[0], REDUCTION, p->p[0])                              \
+    X(batch_norm, qn_channel_moments(g, in[0]), GIVEN(1), GIVEN(2),        \
+      p->p[0])                                                             \
+    X(normalize, in[0], in[1], in[2], GIVEN(3), GIVEN(4), p->p[0])         \
+    X(layer_norm, in[0], (int)p->count, GIVEN(1), GIVEN(2), p->p[0])       \
+    X(group_norm, in[0], p->count, GIVEN(1), GIVEN(2), p->p[0])            \
     X(reshape, in[0], SHAPE_OF(p))                                         \
     X(transpose, in[0], p->order)                                          \
     X(broadcast_to, in[0], SHAPE_OF(p))                                    \

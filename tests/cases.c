@@ -14,6 +14,7 @@ const struct case_group case_groups[] = {
     {"pointwise", cases_add_pointwise}, {"broadcast", cases_add_broadcast},
     {"reduce", cases_add_reduce},       {"shape", cases_add_shape},
     {"matmul", cases_add_matmul},       {"classify", cases_add_classify},
+    {"norm", cases_add_norm},
     {"chains", cases_add_chains},       {"random", cases_add_random},
     {NULL, NULL},
 };

@@ -92,6 +92,7 @@ extern const struct case_group case_groups[]; // ends with a NULL name
 void cases_add_pointwise(void);
 void cases_add_broadcast(void);
 void cases_add_reduce(void);
+void cases_add_norm(void);
 void cases_add_shape(void);
 void cases_add_matmul(void);
 void cases_add_classify(void);

@@ -79,6 +79,40 @@ QN_API qn_node *qn_reduce_max(qn_graph *g, qn_node *x,
 // Sums `x` over the dimensions along which `shape` broadcasts to it.
 QN_API qn_node *qn_sum_to(qn_graph *g, qn_node *x, qn_shape shape);
 
+// ---- normalisation ----
+// Statistics are exact to rounding also where the mean is far from zero. eps
+// is added to the variance; 1e-5 is PyTorch's.
+
+// [2, ...], reduced dimensions kept as 1: mean x, then the population variance
+// mean (x - mean x)^2, over the axes
+QN_API qn_node *qn_moments(qn_graph *g, qn_node *x,
+                           const struct qn_reduce_params *params);
+// qn_moments over all axes but 1, the channels
+QN_API qn_node *qn_channel_moments(qn_graph *g, qn_node *x);
+// (x - mean) / sqrt(variance + eps) with the moments over the axes
+QN_API qn_node *qn_standardize(qn_graph *g, qn_node *x,
+                               const struct qn_reduce_params *params,
+                               double eps);
+// (x - mean) / sqrt(variance + eps) * gamma + beta, with the `moments` that
+// qn_channel_moments gives for x[n, c, ...]; gamma[c] and beta[c], or NULL
+// (Ioffe and Szegedy, Batch Normalization, ICML 2015).
+QN_API qn_node *qn_batch_norm(qn_graph *g, qn_node *moments, qn_node *gamma,
+                              qn_node *beta, double eps);
+// The same with a given mean[c] and variance[c]
+QN_API qn_node *qn_normalize(qn_graph *g, qn_node *x, qn_node *mean,
+                             qn_node *variance, qn_node *gamma, qn_node *beta,
+                             double eps);
+// Each sample standardised over its last `dims` dimensions, times gamma, plus
+// beta; both shaped like those dimensions, or NULL (Ba, Kiros, Hinton, Layer
+// Normalization, 2016).
+QN_API qn_node *qn_layer_norm(qn_graph *g, qn_node *x, int dims,
+                              qn_node *gamma, qn_node *beta, double eps);
+// x[n, c, ...] standardised over each of `groups` groups of channels of a
+// sample, times gamma[c], plus beta[c], or NULL (Wu and He, Group
+// Normalization, ECCV 2018). groups = c is instance normalisation.
+QN_API qn_node *qn_group_norm(qn_graph *g, qn_node *x, int64_t groups,
+                              qn_node *gamma, qn_node *beta, double eps);
+
 // ---- shape and place ----
 // One dimension may be -1 and is worked out. No copy where x is contiguous.
 QN_API qn_node *qn_reshape(qn_graph *g, qn_node *x, qn_shape shape);
@@ -213,6 +247,13 @@ QN_API int qn_op_describe(int index, qn_op_info *info);
 #define qn_mean(g, ...) qn_mean(QN_AT(g), __VA_ARGS__)
 #define qn_reduce_max(g, ...) qn_reduce_max(QN_AT(g), __VA_ARGS__)
 #define qn_sum_to(g, ...) qn_sum_to(QN_AT(g), __VA_ARGS__)
+#define qn_moments(g, ...) qn_moments(QN_AT(g), __VA_ARGS__)
+#define qn_channel_moments(g, ...) qn_channel_moments(QN_AT(g), __VA_ARGS__)
+#define qn_standardize(g, ...) qn_standardize(QN_AT(g), __VA_ARGS__)
+#define qn_batch_norm(g, ...) qn_batch_norm(QN_AT(g), __VA_ARGS__)
+#define qn_normalize(g, ...) qn_normalize(QN_AT(g), __VA_ARGS__)
+#define qn_layer_norm(g, ...) qn_layer_norm(QN_AT(g), __VA_ARGS__)
+#define qn_group_norm(g, ...) qn_group_norm(QN_AT(g), __VA_ARGS__)
 #define qn_reshape(g, ...) qn_reshape(QN_AT(g), __VA_ARGS__)
 #define qn_transpose(g, ...) qn_transpose(QN_AT(g), __VA_ARGS__)
 #define qn_broadcast_to(g, ...) qn_broadcast_to(QN_AT(g), __VA_ARGS__)

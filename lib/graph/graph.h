@@ -49,11 +49,11 @@ struct qn_op {
     int max_inputs; // -1: any number
     unsigned flags;
 
-    // Pointwise: OpenCL text over x, y, z (inputs 0, 1, 2; type RV), p0..p3
-    // (the node's p[], type RV, or uint where `uint_params` has the bit) and i
-    // (ulong: index of the first lane's element, with QN_OP_INDEXED). It must
-    // work for vectors: no ?: and no bare literals, but SEL(c, a, b) and
-    // K(1.5). The macros are in cl/common.cl. `include` names .cl files with
+    // Pointwise: OpenCL text over x, y, z, u, v (inputs 0 to 4; type RV),
+    // p0..p3 (the node's p[], type RV, or uint where `uint_params` has the
+    // bit) and i (ulong: index of the first lane's element, with
+    // QN_OP_INDEXED). It must work for vectors: no ?: and no bare literals, but
+    // SEL(c, a, b) and K(1.5). The macros are in cl/common.cl. `include` names .cl files with
     // helper functions, separated by blanks, or NULL.
     const char *expr;
     const char *include;

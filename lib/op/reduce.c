@@ -3,6 +3,7 @@
 // A set of axes is seen as runs of kept and reduced dimensions; the kernels
 // take [K0][R0][K1][R1], any run may be 1. Longer patterns become several
 // nodes, the innermost run first.
+#include "op/axes.h"
 #include "op/rules.h"
 
 extern const struct qn_op qn_op_sum, qn_op_mean, qn_op_reduce_max;
@@ -24,22 +25,6 @@ enum {
 
 // ---- shapes ----
 
-// The runs of `axes`, dimensions of size 1 left out. False if there are more.
-static bool find_runs(const qn_shape *shape, unsigned axes, int64_t runs[4])
-{
-    int at = 0;
-    for (int i = 0; i < 4; i++)
-        runs[i] = 1;
-    for (int i = 0; i < shape->rank; i++) {
-        if (shape->dims[i] == 1)
-            continue;
-        if (at % 2 != (int)(axes >> i & 1) && ++at == 4)
-            return false;
-        runs[at] *= shape->dims[i];
-    }
-    return true;
-}
-
 // The innermost run of reduced dimensions.
 static unsigned last_run(const qn_shape *shape, unsigned axes)
 {
@@ -55,18 +40,6 @@ static unsigned last_run(const qn_shape *shape, unsigned axes)
     return run;
 }
 
-static qn_shape reduced_shape(const qn_shape *shape, unsigned axes, bool keep)
-{
-    qn_shape out = {0};
-    for (int i = 0; i < shape->rank; i++) {
-        if (!(axes >> i & 1))
-            out.dims[out.rank++] = shape->dims[i];
-        else if (keep)
-            out.dims[out.rank++] = 1;
-    }
-    return out;
-}
-
 static int64_t reduced_count(const struct qn_node *node)
 {
     return qn_node_count(node->inputs[0]) / qn_node_count(node);
@@ -76,7 +49,7 @@ static qn_status infer_reduce(struct qn_node *node)
 {
     const struct reduce *reduce = node->params;
     QN_TRY(qn_expect_real(node, 0));
-    node->shape = reduced_shape(&node->inputs[0]->shape, reduce->axes,
+    node->shape = qn_axes_shape(&node->inputs[0]->shape, reduce->axes,
                                 reduce->keep);
     return QN_OK;
 }
@@ -242,7 +215,7 @@ static void describe(const struct qn_node *node,
 {
     const struct reduce *reduce = node->params;
     int64_t n[4];
-    find_runs(&node->inputs[0]->shape, reduce->axes, n);
+    qn_axes_runs(&node->inputs[0]->shape, reduce->axes, n);
     struct pass pass = {n[0], n[1], n[2], n[3]};
     if (pass.k1 == 1) // K0 and R0 alone are rows
         pass = (struct pass){1, 1, n[0], n[1]};
@@ -305,7 +278,7 @@ static struct qn_node *keep(struct qn_graph *g, const struct qn_node *node,
                             struct qn_node *y)
 {
     const struct reduce *reduce = node->params;
-    return qn_reshape(g, y, reduced_shape(&node->inputs[0]->shape,
+    return qn_reshape(g, y, qn_axes_shape(&node->inputs[0]->shape,
                                           reduce->axes, true));
 }
 
@@ -351,29 +324,6 @@ const struct qn_op qn_op_reduce_max = {
 
 // ---- builders ----
 
-static qn_status read_axes(struct qn_graph *g, const struct qn_op *op,
-                           const qn_shape *shape,
-                           const struct qn_reduce_params *params,
-                           unsigned *axes)
-{
-    *axes = (1u << shape->rank) - 1;
-    if (!params || params->axis_count == 0)
-        return QN_OK;
-    if (params->axis_count < 0 || !params->axes)
-        return qn_graph_fail(g, QN_BAD_ARGUMENT, "%s: %d axes, but no list",
-                             op->name, params->axis_count);
-    *axes = 0;
-    for (int i = 0; i < params->axis_count; i++) {
-        int axis = params->axes[i];
-        QN_TRY(qn_resolve_axis(g, op, shape->rank, &axis));
-        if (*axes >> axis & 1)
-            return qn_graph_fail(g, QN_BAD_ARGUMENT,
-                                 "%s: axis %d is named twice", op->name, axis);
-        *axes |= 1u << axis;
-    }
-    return QN_OK;
-}
-
 static struct qn_node *build(struct qn_graph *g, const struct qn_op *op,
                              struct qn_node *x,
                              const struct qn_reduce_params *params)
@@ -381,16 +331,16 @@ static struct qn_node *build(struct qn_graph *g, const struct qn_op *op,
     unsigned axes;
     int64_t runs[4];
     if (!qn_can_build(g, op, &x, 1) ||
-        read_axes(g, op, &x->shape, params, &axes) != QN_OK)
+        qn_axes_read(g, op, &x->shape, params, &axes) != QN_OK)
         return NULL;
     if (x->dtype == QN_INT32 || x->dtype == QN_UINT8)
         x = qn_cast(g, x, g->real);
-    while (x && !find_runs(&x->shape, axes, runs))
+    while (x && !qn_axes_runs(&x->shape, axes, runs))
         x = create(g, op, x, (struct reduce){last_run(&x->shape, axes), true});
     if (!x)
         return NULL;
     const bool is_kept = params && params->keep;
-    const qn_shape shape = reduced_shape(&x->shape, axes, is_kept);
+    const qn_shape shape = qn_axes_shape(&x->shape, axes, is_kept);
     if (qn_shape_count(&shape) == qn_node_count(x)) // nothing to reduce
         return qn_reshape(g, x, shape);
     return create(g, op, x, (struct reduce){axes, is_kept});

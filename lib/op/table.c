@@ -60,6 +60,11 @@
     X(pack)                                                                \
     /* matmul.c */                                                         \
     X(matmul)                                                              \
+    /* norm.c */                                                            \
+    X(moments)                                                             \
+    X(norm_sums)                                                           \
+    X(standardize)                                                         \
+    X(batch_norm)                                                          \
     /* softmax.c */                                                        \
     X(softmax)                                                             \
     X(log_softmax)                                                         \

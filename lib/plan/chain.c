@@ -125,7 +125,7 @@ static const char *load_of(const struct qn_plan *plan, qn_dtype dtype)
 // The row's expression as a function.
 static void write_function(struct qn_text *text, const struct qn_op *op)
 {
-    static const char names[] = "xyz";
+    static const char names[] = "xyzuv";
     const char *input = op->flags & QN_OP_UINT_INPUTS ? "uint" : "RV";
     const char *comma = "";
     qn_text_add(text, "static inline RV op_%s(", op->name);

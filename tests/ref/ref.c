@@ -74,7 +74,8 @@ ref_function *ref_find(const char *name)
 {
     const struct ref_op *const tables[] = {ref_pointwise, ref_reduce,
                                            ref_shape,     ref_product,
-                                           ref_classify,  ref_random};
+                                           ref_classify,  ref_random,
+                                           ref_norm};
     for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
         for (const struct ref_op *op = tables[t]; op->name; op++)
             if (strcmp(op->name, name) == 0)

@@ -33,7 +33,7 @@ struct ref_params {
     int64_t start, stop, step;
     int64_t low[REF_MAX_RANK], high[REF_MAX_RANK], inner[REF_MAX_RANK];
     bool trans_a, trans_b;
-    int64_t count; // classes, or rows taken
+    int64_t count; // classes, rows taken, groups, dimensions
     const char *path; // random: scope and use, "block.dropout"
 };
 
@@ -54,7 +54,7 @@ ref_function *ref_find(const char *name);
 
 // The tables of the files here; each ends with a NULL name.
 extern const struct ref_op ref_pointwise[], ref_reduce[], ref_shape[],
-    ref_product[], ref_classify[], ref_random[];
+    ref_product[], ref_classify[], ref_random[], ref_norm[];
 
 int64_t ref_count(const struct ref_shape *shape);
 // Gives `tensor` this shape and zeros.
