@@ -16,6 +16,16 @@
 
 #define LARGER(a, b) SEL((a) < (b), (b), (a))
 
+// e^(x - top), where the rounding of x - top would cost as many last places as
+// that difference is long: what it left goes in as a factor.
+static inline RV exp_from(const RV x, const RV top)
+{
+    const RV d = x - top;
+    const RV of_top = d - x;
+    const RV rest = (x - (d - of_top)) - (top + of_top);
+    return exp(d) * (K(1) + SEL(fabs(rest) < K(1), rest, K(0)));
+}
+
 #if CPU
 
 static inline int lanes_left(const long m)
@@ -49,7 +59,7 @@ SINGLE kernel void softmax_rows(global const REAL *restrict x,
         const REAL top = top_of(from, C, left);
         RV sum = K(0), e = K(0);
         for (long c = 0; c < C; c += VW) {
-            e = exp(load_line(from + c, C - c, left - c) - K(top));
+            e = exp_from(load_line(from + c, C - c, left - c), K(top));
             sum += e;
             if (!is_log && C > VW)
                 store_real(e, to + c, lanes_left(C - c));
@@ -95,7 +105,7 @@ SINGLE kernel void softmax_columns(global const REAL *restrict x,
             top = LARGER(top, v);
         }
         for (long c = 0; c < C; c++) {
-            const RV e = exp(AT(x, c) - top);
+            const RV e = exp_from(AT(x, c), top);
             sum += e;
             if (!is_log)
                 store_real(e, y + base + c * INNER, m);
@@ -206,7 +216,7 @@ static inline REAL top_and_sum(global const REAL *x, const long C,
     top = join_top(tile, top);
     REAL part = 0;
     for (long c = l; c < C; c += n)
-        part += exp(x[c * stride] - top);
+        part += exp_from(x[c * stride], top);
     *sum = join_sum(tile, part);
     return top;
 }
@@ -226,8 +236,9 @@ kernel void softmax_rows(global const REAL *restrict x,
                                  tile + get_local_id(1) * n, &sum);
     const REAL shift = log(sum);
     for (long c = l; c < count; c += n) {
-        const REAL v = x[base + c * INNER] - top;
-        y[base + c * INNER] = is_log ? v - shift : exp(v) / sum;
+        const REAL v = x[base + c * INNER];
+        y[base + c * INNER] =
+            is_log ? v - top - shift : exp_from(v, top) / sum;
     }
 }
 

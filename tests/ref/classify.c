@@ -46,8 +46,14 @@ static void log_softmax(const struct ref_tensor *in, int count,
     (void)count;
     const int axis = resolve(params->axis, in->shape.rank);
     ref_make(out, &in->shape);
-    for (int64_t i = 0; i < ref_count(&in->shape); i++)
-        out->data[i] = in->data[i] - log_sum(line_through(in, axis, i));
+    for (int64_t i = 0; i < ref_count(&in->shape); i++) {
+        const struct line line = line_through(in, axis, i);
+        if (line.x != in->data + i)
+            continue; // not the first of its line
+        const double shift = log_sum(line);
+        for (int64_t j = 0; j < line.size; j++)
+            out->data[i + j * line.stride] = line.x[j * line.stride] - shift;
+    }
 }
 
 static void softmax(const struct ref_tensor *in, int count,
