@@ -78,6 +78,19 @@ static unsigned axes_of(const struct ref_params *p)
     X(sigmoid, in[0])                                                      \
     X(tanh, in[0])                                                         \
     X(leaky_relu, in[0], p->p[0])                                          \
+    X(prelu, in[0], in[1])                                                 \
+    X(hard_tanh, in[0], p->p[0], p->p[1])                                  \
+    X(elu, in[0], p->p[0])                                                 \
+    X(relu6, in[0])                                                        \
+    X(selu, in[0])                                                         \
+    X(softplus, in[0])                                                     \
+    X(softsign, in[0])                                                     \
+    X(normal_cdf, in[0])                                                   \
+    X(gelu, in[0])                                                         \
+    X(gelu_tanh, in[0])                                                    \
+    X(silu, in[0])                                                         \
+    X(mish, in[0])                                                         \
+    X(maxout, in[0], (int)p->count)                                        \
     X(relu_gate, in[0], in[1])                                             \
     X(cast_int32, in[0], QN_INT32)                                         \
     X(cast_real, in[0], REAL)                                              \

@@ -11,7 +11,8 @@ static struct qn_case *cases;
 static int used, capacity;
 
 const struct case_group case_groups[] = {
-    {"pointwise", cases_add_pointwise}, {"broadcast", cases_add_broadcast},
+    {"pointwise", cases_add_pointwise}, {"activation", cases_add_activation},
+    {"broadcast", cases_add_broadcast},
     {"reduce", cases_add_reduce},       {"shape", cases_add_shape},
     {"matmul", cases_add_matmul},       {"classify", cases_add_classify},
     {"norm", cases_add_norm},

@@ -90,6 +90,7 @@ struct case_group {
 extern const struct case_group case_groups[]; // ends with a NULL name
 // One a file.
 void cases_add_pointwise(void);
+void cases_add_activation(void);
 void cases_add_broadcast(void);
 void cases_add_reduce(void);
 void cases_add_norm(void);

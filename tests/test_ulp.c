@@ -1,8 +1,10 @@
-// Forward error of pointwise rows in units in the last place of float32:
-// 2^20 inputs over all bit patterns, 2^18 where activations bend, and special
-// values. Results below the smallest normal number may be 0, and inputs below
-// it may be taken as 0 (a device need not support subnormals).
-#include <float.h>
+// Forward error of operations in units in the last place of float32.
+//
+//   test_ulp [--exhaustive] [--report FILE] [OP...]
+//
+// Pointwise rows: 2^24 inputs over all bit patterns (--exhaustive: all 2^32),
+// 2^20 more where activations bend, and special values. Rows that work on
+// lines: 2^24 elements for each length.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,117 +13,134 @@
 #include "cases.h"
 #include "qn_check.h"
 #include "quern/plan.h"
+#include "ulp.h"
 
-enum {
-    SPREAD = 1 << 20,
-    BEND = 1 << 18,
-    SPECIAL = 32,
-    COUNT = SPREAD + BEND + SPECIAL,
-};
+enum { CHUNK = 1 << 20, MAX_INPUTS = 3 };
 
-static float x[COUNT], y[COUNT], z[COUNT];
+static bool is_exhaustive;
+static const char *report;
+static char **chosen; // names of operations
+static int chosen_count;
 
-static float from_bits(uint32_t bits)
+static float x[MAX_INPUTS][CHUNK], z[CHUNK];
+static double wide[MAX_INPUTS][CHUNK];
+
+static bool is_chosen(const char *op)
 {
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
+    for (int i = 0; i < chosen_count; i++)
+        if (strcmp(chosen[i], op) == 0)
+            return true;
+    return chosen_count == 0;
 }
 
-static void fill_inputs(void)
+// ---- inputs ----
+
+static void fill_spread(int64_t chunk)
 {
-    static const uint32_t special[SPECIAL / 2] = {
+    for (uint32_t i = 0; i < CHUNK; i++) {
+        const uint32_t at = (uint32_t)chunk * CHUNK + i;
+        const uint32_t mixed = at * 2654435761u;
+        const uint32_t bits = is_exhaustive ? at : at << 8 | mixed >> 24;
+        x[0][i] = ulp_from_bits(bits);
+        x[1][i] = ulp_from_bits(mixed ^ mixed >> 15);
+        x[2][i] = ulp_from_bits(at * 2246822519u ^ mixed >> 13);
+    }
+}
+
+// Where activations bend; at its end the special values.
+static void fill_bend(void)
+{
+    static const uint32_t special[] = {
         0x00000000, 0x00000001, 0x007fffff, 0x00800000, // 0, subnormals
         0x3f7fffff, 0x3f800000, 0x3f800001, 0x33800000, // around 1, 2^-24
         0x42b17217, 0x42b17218, 0x42cff1b5, 0x41b00000, // ln FLT_MAX, 104, 22
         0x7f7fffff, 0x7f800000, 0x7fc00000, 0x4b800000, // largest, inf, NaN
     };
+    enum { COUNT = sizeof special / sizeof *special };
     struct qn_check_rng rng = {1};
-    for (uint32_t i = 0; i < SPREAD; i++) {
-        const uint32_t low = (uint32_t)qn_check_integer(&rng, 0, 4095);
-        x[i] = from_bits(i << 12 | low);
-        y[i] = from_bits(i * 2654435761u ^ low);
-    }
-    for (int i = SPREAD; i < SPREAD + BEND; i++) {
+    for (int i = 0; i < CHUNK; i++) {
         const double range = i % 4 ? 20 : 100;
-        x[i] = (float)qn_check_uniform(&rng, -range, range);
-        y[i] = (float)qn_check_uniform(&rng, -range, range);
+        for (int k = 0; k < MAX_INPUTS; k++)
+            x[k][i] = (float)qn_check_uniform(&rng, -range, range);
     }
-    for (int i = 0; i < SPECIAL; i++) {
-        x[SPREAD + BEND + i] = from_bits(special[i / 2] | (uint32_t)i << 31);
-        y[SPREAD + BEND + i] = from_bits(special[i * 7 % 16]);
+    for (uint32_t i = 0; i < 4 * COUNT * COUNT; i++) {
+        float *end[] = {x[0] + CHUNK - 1, x[1] + CHUNK - 1};
+        const uint32_t a = special[i / 4 / COUNT], b = special[i / 4 % COUNT];
+        end[0][-(int)i] = ulp_from_bits(a | i << 31);
+        end[1][-(int)i] = ulp_from_bits(b | i / 2 << 31);
     }
 }
 
-static void run_row(const char *op, int inputs, const struct ref_params *p)
+// ---- running ----
+
+struct program {
+    qn_graph *graph;
+    qn_plan *plan;
+    qn_node *in[MAX_INPUTS], *out;
+    int count;
+};
+
+static void start(struct program *program, const char *op, int count,
+                  qn_shape shape, const struct ref_params *params)
 {
+    static const char *const names[] = {"x", "y", "z"};
     qn_error error = {0};
-    qn_graph *g = qn_graph_create(QN_FLOAT32);
-    qn_node *in[2] = {qn_input(g, "x", QN_FLOAT32, qn_shape_of(COUNT)), NULL};
-    if (inputs > 1)
-        in[1] = qn_input(g, "y", QN_FLOAT32, qn_shape_of(COUNT));
-    qn_node *out = build_find(op)(g, in, inputs, p);
-    const struct qn_plan_params params = {
-        .graph = g, .outputs = &out, .output_count = 1};
-    qn_plan *plan = qn_plan_create(qn_check_device(), &params, &error);
-    ck_assert_msg(plan != NULL, "%s: %s", op, error.text);
-    ck_assert_int_eq(qn_plan_write(plan, in[0], x, sizeof x), QN_OK);
-    if (inputs > 1)
-        ck_assert_int_eq(qn_plan_write(plan, in[1], y, sizeof y), QN_OK);
-    ck_assert_int_eq(qn_plan_run(plan), QN_OK);
-    ck_assert_int_eq(qn_plan_read(plan, out, z, sizeof z), QN_OK);
-    qn_plan_destroy(&plan);
-    qn_graph_destroy(&g);
+    qn_graph *g = program->graph = qn_graph_create(QN_FLOAT32);
+    program->count = count;
+    for (int i = 0; i < count; i++)
+        program->in[i] = qn_input(g, names[i], QN_FLOAT32, shape);
+    program->out = build_find(op)(g, program->in, count, params);
+    const struct qn_plan_params plan = {
+        .graph = g, .outputs = &program->out, .output_count = 1};
+    program->plan = qn_plan_create(qn_check_device(), &plan, &error);
+    ck_assert_msg(program->plan != NULL, "%s: %s", op, error.text);
 }
 
-// Distance of `got` to `want` in ulps of float32 at `want`.
-static double ulps_off(float got, double want)
+// z of x, and x in double.
+static void run(struct program *program, int64_t inputs, int64_t outputs)
 {
-    const float rounded = (float)want;
-    if (isnan(want) || isnan(got))
-        return isnan(want) && isnan(got) ? 0 : HUGE_VAL;
-    if (got == rounded || (fabs(want) < (double)FLT_MIN && got == 0))
-        return 0;
-    if (isinf(got) || isinf(want))
-        return HUGE_VAL;
-    int exponent;
-    frexp(want, &exponent);
-    if (exponent < FLT_MIN_EXP)
-        exponent = FLT_MIN_EXP;
-    if (exponent > FLT_MAX_EXP)
-        exponent = FLT_MAX_EXP;
-    return fabs((double)got - want) / ldexp(1, exponent - FLT_MANT_DIG);
+    const size_t in = (size_t)inputs * sizeof **x;
+    const size_t out = (size_t)outputs * sizeof *z;
+    for (int i = 0; i < program->count; i++) {
+        ck_assert_int_eq(qn_plan_write(program->plan, program->in[i], x[i],
+                                       in), QN_OK);
+        for (int64_t k = 0; k < inputs; k++)
+            wide[i][k] = (double)x[i][k];
+    }
+    ck_assert_int_eq(qn_plan_run(program->plan), QN_OK);
+    ck_assert_int_eq(qn_plan_read(program->plan, program->out, z, out),
+                     QN_OK);
 }
 
-// 0 for what a device without subnormals takes as 0.
-static double flush(double value)
+static void finish(struct program *program)
 {
-    return fabs(value) < (double)FLT_MIN ? copysign(0, value) : value;
+    qn_plan_destroy(&program->plan);
+    qn_graph_destroy(&program->graph);
 }
 
-static double reference(const char *op, double a, double b, int inputs,
-                        const struct ref_params *p)
+struct worst {
+    double ulps;
+    float at[MAX_INPUTS], got;
+    double want;
+};
+
+static void expect_within(const char *op, const struct worst *worst,
+                          double bound, int64_t inputs)
 {
-    const struct ref_tensor in[2] = {{.data = &a}, {.data = &b}};
-    struct ref_tensor out;
-    ref_find(op)(in, inputs, p, &out);
-    const double value = out.data[0];
-    ref_free(&out);
-    return value;
+    if (getenv("QUERN_TEST_VERBOSE"))
+        fprintf(stderr, "%s: %.3f ulps at (%a, %a)\n", op, worst->ulps,
+                (double)worst->at[0], (double)worst->at[1]);
+    ulp_report(report, op, worst->ulps, bound, inputs);
+    ck_assert_msg(worst->ulps <= bound,
+                  "%s is off by %.3g ulps at (%a, %a): %a, not %a", op,
+                  worst->ulps, (double)worst->at[0], (double)worst->at[1],
+                  (double)worst->got, worst->want);
 }
 
-static double error_at(const char *op, int i, int inputs,
-                       const struct ref_params *p)
-{
-    const double a = (double)x[i], b = inputs > 1 ? (double)y[i] : 0;
-    const double off =
-        ulps_off(z[i], reference(op, a, b, inputs, p));
-    if (off == 0 || (a == flush(a) && b == flush(b)))
-        return off;
-    return fmin(off, ulps_off(z[i], reference(op, flush(a), flush(b), inputs,
-                                              p)));
-}
+// ---- pointwise rows ----
 
+// Bounds: OpenCL 7.4 for its builtins; sums of the errors of their steps for
+// the others, rounded up to whole numbers.
 static const struct {
     const char *op;
     int inputs;
@@ -130,17 +149,13 @@ static const struct {
 } rows[] = {
     {"neg", 1, 0, {.p = {0}}},
     {"abs", 1, 0, {.p = {0}}},
-    {"relu", 1, 0, {.p = {0}}},
     {"clamp", 1, 0, {.p = {-1.5, 2.5}}},
-    {"leaky_relu", 1, 1, {.p = {0.01f}}},
     {"add_scalar", 1, 1, {.p = {0.3f}}},
     {"scale", 1, 1, {.p = {0.3f}}},
     {"square", 1, 1, {.p = {0}}},
     {"exp", 1, 3, {.p = {0}}},
     {"log", 1, 3, {.p = {0}}},
     {"sqrt", 1, 3, {.p = {0}}},
-    {"tanh", 1, 5, {.p = {0}}},
-    {"sigmoid", 1, 8, {.p = {0}}},
     {"max", 2, 0, {.p = {0}}},
     {"min", 2, 0, {.p = {0}}},
     {"add", 2, 1, {.p = {0}}},
@@ -149,37 +164,193 @@ static const struct {
     {"div", 2, 2.5, {.p = {0}}},
     {"pow", 2, 16, {.p = {0}}},
     {"equal", 2, 0, {.p = {0}}},
+    {"not_equal", 2, 0, {.p = {0}}},
     {"less", 2, 0, {.p = {0}}},
+    {"less_equal", 2, 0, {.p = {0}}},
+    {"greater", 2, 0, {.p = {0}}},
     {"greater_equal", 2, 0, {.p = {0}}},
+    {"select", 3, 0, {.p = {0}}},
+    {"relu", 1, 0, {.p = {0}}},
     {"relu_gate", 2, 0, {.p = {0}}},
+    {"leaky_relu", 1, 1, {.p = {0.01f}}},
+    {"prelu", 2, 1, {.p = {0}}},
+    {"hard_tanh", 1, 0, {.p = {-1, 1}}},
+    {"relu6", 1, 0, {.p = {0}}},
+    {"tanh", 1, 5, {.p = {0}}},
+    {"elu", 1, 6, {.p = {0.7f}}},
+    {"selu", 1, 6, {.p = {0}}},
+    {"sigmoid", 1, 8, {.p = {0}}},
+    {"softplus", 1, 8, {.p = {0}}},
+    {"softsign", 1, 4, {.p = {0}}},
+    {"normal_cdf", 1, 10, {.p = {0}}},
+    {"gelu", 1, 10, {.p = {0}}},
+    {"gelu_tanh", 1, 10, {.p = {0}}},
+    {"silu", 1, 10, {.p = {0}}},
+    {"mish", 1, 12, {.p = {0}}},
 };
+
+static double reference_of_flushed(int row, int64_t i)
+{
+    double flushed[MAX_INPUTS];
+    struct ref_tensor in[MAX_INPUTS], out;
+    for (int k = 0; k < rows[row].inputs; k++) {
+        flushed[k] = ulp_flush(wide[k][i]);
+        in[k] = (struct ref_tensor){.data = &flushed[k]};
+    }
+    ref_find(rows[row].op)(in, rows[row].inputs, &rows[row].params, &out);
+    const double value = out.data[0];
+    ref_free(&out);
+    return value;
+}
+
+static void compare(int row, struct worst *worst)
+{
+    struct ref_tensor in[MAX_INPUTS], out;
+    for (int k = 0; k < rows[row].inputs; k++)
+        in[k] = (struct ref_tensor){{1, {CHUNK}}, wide[k]};
+    ref_find(rows[row].op)(in, rows[row].inputs, &rows[row].params, &out);
+    for (int64_t i = 0; i < CHUNK; i++) {
+        double off = ulp_distance(z[i], out.data[i], out.data[i]);
+        if (off <= worst->ulps)
+            continue;
+        const double flushed = reference_of_flushed(row, i);
+        off = fmin(off, ulp_distance(z[i], flushed, flushed));
+        if (off <= worst->ulps)
+            continue;
+        *worst = (struct worst){off, {x[0][i], x[1][i], x[2][i]}, z[i],
+                                out.data[i]};
+    }
+    ref_free(&out);
+}
 
 START_TEST(row_stays_within_its_ulps)
 {
-    const char *op = rows[_i].op;
-    double most = 0;
-    int worst = 0;
-    run_row(op, rows[_i].inputs, &rows[_i].params);
-    for (int i = 0; i < COUNT; i++) {
-        const double off =
-            error_at(op, i, rows[_i].inputs, &rows[_i].params);
-        if (off > most) {
-            most = off;
-            worst = i;
-        }
+    const int64_t chunks = is_exhaustive ? 4096 : 16;
+    struct program program;
+    struct worst worst = {0};
+    if (!is_chosen(rows[_i].op))
+        return;
+    start(&program, rows[_i].op, rows[_i].inputs, qn_shape_of(CHUNK),
+          &rows[_i].params);
+    for (int64_t chunk = 0; chunk <= chunks; chunk++) {
+        if (chunk < chunks)
+            fill_spread(chunk);
+        else
+            fill_bend();
+        run(&program, CHUNK, CHUNK);
+        compare(_i, &worst);
     }
-    ck_assert_msg(most <= rows[_i].ulps,
-                  "%s is off by %.3g ulps at (%a, %a): %a", op, most,
-                  (double)x[worst], (double)y[worst], (double)z[worst]);
-    if (getenv("QUERN_TEST_VERBOSE"))
-        fprintf(stderr, "%s: %.3f ulps at (%a, %a)\n", op, most,
-                (double)x[worst], (double)y[worst]);
+    finish(&program);
+    expect_within(rows[_i].op, &worst, rows[_i].ulps, (chunks + 1) * CHUNK);
 }
 END_TEST
 
-int main(void)
+// ---- rows that work on lines ----
+
+enum line_fill {
+    ANY_BITS, // NaN and infinities too
+    ANY_SIZE, // any exponent from -100 to 100, either sign
+    HUNDRED,  // (-100, 100)
+    TEN_THOUSAND,
+};
+
+static float draw(enum line_fill fill, struct qn_check_rng *rng)
 {
-    fill_inputs();
-    return qn_check_run_loop("ulp", row_stays_within_its_ulps,
-                             (int)(sizeof rows / sizeof *rows));
+    const uint32_t bits = (uint32_t)qn_check_integer(rng, 0, UINT32_MAX);
+    const uint32_t exponent = (uint32_t)qn_check_integer(rng, 27, 227);
+    if (fill == ANY_BITS)
+        return ulp_from_bits(bits);
+    if (fill == ANY_SIZE)
+        return ulp_from_bits((bits & 0x807fffff) | exponent << 23);
+    const double range = fill == HUNDRED ? 100 : 1e4;
+    return (float)qn_check_uniform(rng, -range, range);
+}
+
+// An error of n elements' sum is in ulps of the sum of their sizes.
+static const struct {
+    const char *op;
+    int64_t c; // length of a line
+    enum line_fill fill;
+    double ulps;
+    bool is_sum;
+    struct ref_params params; // lines lie along axis 1
+} lines[] = {
+    {"softmax", 10, HUNDRED, 33, false, {.axis = 1}},
+    {"softmax", 10, TEN_THOUSAND, 33, false, {.axis = 1}},
+    {"softmax", 1000, HUNDRED, 3003, false, {.axis = 1}},
+    {"mean", 10, ANY_SIZE, 12, true, {.axes = {1}, .axis_count = 1}},
+    {"mean", 1000, ANY_SIZE, 1002, true, {.axes = {1}, .axis_count = 1}},
+    {"mean", 1000, HUNDRED, 1002, true, {.axes = {1}, .axis_count = 1}},
+    {"sum", 1000, ANY_SIZE, 1001, true, {.axes = {1}, .axis_count = 1}},
+    {"reduce_max", 10, ANY_BITS, 0, false, {.axes = {1}, .axis_count = 1}},
+    {"reduce_max", 1000, ANY_BITS, 0, false, {.axes = {1}, .axis_count = 1}},
+    {"pad", 100, ANY_BITS, 0, false, {.low = {1, 2}, .high = {0, 3}}},
+};
+
+static int64_t compare_lines(int row, const struct ref_shape *shape,
+                             struct worst *worst)
+{
+    const struct ref_tensor in = {*shape, wide[0]};
+    struct ref_tensor want, size = {.data = NULL};
+    ref_find(lines[row].op)(&in, 1, &lines[row].params, &want);
+    for (int64_t i = 0; i < ref_count(shape); i++)
+        wide[0][i] = fabs(wide[0][i]);
+    if (lines[row].is_sum)
+        ref_find(lines[row].op)(&in, 1, &lines[row].params, &size);
+    const int64_t count = ref_count(&want.shape);
+    for (int64_t i = 0; i < count; i++) {
+        const double full = want.data[i], flushed = ulp_flush(full);
+        const double at = size.data ? size.data[i] : full;
+        const double off = fmin(ulp_distance(z[i], full, at),
+                                ulp_distance(z[i], flushed, at));
+        if (off > worst->ulps)
+            *worst = (struct worst){off, {x[0][i]}, z[i], full};
+    }
+    ref_free(&want);
+    if (size.data)
+        ref_free(&size);
+    return count;
+}
+
+START_TEST(lines_stay_within_their_ulps)
+{
+    const int64_t c = lines[_i].c, n = CHUNK / 2 / c;
+    const struct ref_shape shape = SHAPE(n, c);
+    struct qn_check_rng rng = {(uint64_t)_i + 1};
+    struct program program;
+    struct worst worst = {0};
+    int64_t done = 0;
+    if (!is_chosen(lines[_i].op))
+        return;
+    start(&program, lines[_i].op, 1, lib_shape(&shape), &lines[_i].params);
+    const int64_t outputs = qn_shape_count(qn_node_shape(program.out));
+    for (; done < 1 << 24; done += n * c) {
+        for (int64_t i = 0; i < n * c; i++)
+            x[0][i] = draw(lines[_i].fill, &rng);
+        run(&program, n * c, outputs);
+        ck_assert_int_eq(compare_lines(_i, &shape, &worst), outputs);
+    }
+    finish(&program);
+    expect_within(lines[_i].op, &worst, lines[_i].ulps, done);
+}
+END_TEST
+
+int main(int argc, char **argv)
+{
+    int i = 1;
+    for (; i < argc && argv[i][0] == '-'; i++) {
+        if (strcmp(argv[i], "--exhaustive") == 0)
+            is_exhaustive = true;
+        else if (strcmp(argv[i], "--report") == 0 && i + 1 < argc)
+            report = argv[++i];
+        else
+            return fprintf(stderr, "%s is no option\n", argv[i]), 2;
+    }
+    chosen = argv + i;
+    chosen_count = argc - i;
+    const int failed = qn_check_run_loop(
+        "ulp", row_stays_within_its_ulps, (int)(sizeof rows / sizeof *rows));
+    return qn_check_run_loop("ulp-lines", lines_stay_within_their_ulps,
+                             (int)(sizeof lines / sizeof *lines)) |
+           failed;
 }

@@ -54,6 +54,34 @@ QN_API qn_node *qn_sigmoid(qn_graph *g, qn_node *x); // 1 / (1 + e^-x)
 QN_API qn_node *qn_tanh(qn_graph *g, qn_node *x);    // hyperbolic tangent
 // x > 0 ? x : slope * x
 QN_API qn_node *qn_leaky_relu(qn_graph *g, qn_node *x, double slope);
+// x > 0 ? x : a * x, a broadcast to x: one for all ([1]) or one per channel
+// ([C, 1, 1]). He et al. 2015
+QN_API qn_node *qn_prelu(qn_graph *g, qn_node *x, qn_node *a);
+// min(max(x, low), high); gradient 0 on the borders, as PyTorch's
+QN_API qn_node *qn_hard_tanh(qn_graph *g, qn_node *x, double low, double high);
+// min(max(x, 0), 6). Krizhevsky 2010
+QN_API qn_node *qn_relu6(qn_graph *g, qn_node *x);
+// x > 0 ? x : alpha (e^x - 1). Clevert, Unterthiner, Hochreiter 2016
+QN_API qn_node *qn_elu(qn_graph *g, qn_node *x, double alpha);
+// s (x > 0 ? x : a (e^x - 1)), s = 1.0507..., a = 1.6732...: activations keep
+// mean 0 and variance 1. Klambauer et al. 2017
+QN_API qn_node *qn_selu(qn_graph *g, qn_node *x);
+// log(1 + e^x). Dugas et al. 2001
+QN_API qn_node *qn_softplus(qn_graph *g, qn_node *x);
+QN_API qn_node *qn_softsign(qn_graph *g, qn_node *x); // x / (1 + |x|)
+// P(n <= x) = (1 + erf(x / sqrt(2))) / 2, n standard normal
+QN_API qn_node *qn_normal_cdf(qn_graph *g, qn_node *x);
+// x normal_cdf(x), and its approximation
+// x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2. Hendrycks, Gimpel 2016
+QN_API qn_node *qn_gelu(qn_graph *g, qn_node *x);
+QN_API qn_node *qn_gelu_tanh(qn_graph *g, qn_node *x);
+// x sigmoid(x). Elfwing, Uchibe, Doya 2018; Ramachandran, Zoph, Le 2017
+QN_API qn_node *qn_silu(qn_graph *g, qn_node *x);
+// x tanh(softplus(x)). Misra 2020
+QN_API qn_node *qn_mish(qn_graph *g, qn_node *x);
+// y[n, u, ...] = max over k < pieces of x[n, k * units + u, ...]; x has
+// units * pieces features. Goodfellow et al. 2013
+QN_API qn_node *qn_maxout(qn_graph *g, qn_node *x, int pieces);
 // x > 0 ? dy : 0, the gradient of relu; x may be its input or its output
 QN_API qn_node *qn_relu_gate(qn_graph *g, qn_node *x, qn_node *dy);
 
@@ -241,6 +269,19 @@ QN_API int qn_op_describe(int index, qn_op_info *info);
 #define qn_sigmoid(g, ...) qn_sigmoid(QN_AT(g), __VA_ARGS__)
 #define qn_tanh(g, ...) qn_tanh(QN_AT(g), __VA_ARGS__)
 #define qn_leaky_relu(g, ...) qn_leaky_relu(QN_AT(g), __VA_ARGS__)
+#define qn_prelu(g, ...) qn_prelu(QN_AT(g), __VA_ARGS__)
+#define qn_hard_tanh(g, ...) qn_hard_tanh(QN_AT(g), __VA_ARGS__)
+#define qn_relu6(g, ...) qn_relu6(QN_AT(g), __VA_ARGS__)
+#define qn_elu(g, ...) qn_elu(QN_AT(g), __VA_ARGS__)
+#define qn_selu(g, ...) qn_selu(QN_AT(g), __VA_ARGS__)
+#define qn_softplus(g, ...) qn_softplus(QN_AT(g), __VA_ARGS__)
+#define qn_softsign(g, ...) qn_softsign(QN_AT(g), __VA_ARGS__)
+#define qn_normal_cdf(g, ...) qn_normal_cdf(QN_AT(g), __VA_ARGS__)
+#define qn_gelu(g, ...) qn_gelu(QN_AT(g), __VA_ARGS__)
+#define qn_gelu_tanh(g, ...) qn_gelu_tanh(QN_AT(g), __VA_ARGS__)
+#define qn_silu(g, ...) qn_silu(QN_AT(g), __VA_ARGS__)
+#define qn_mish(g, ...) qn_mish(QN_AT(g), __VA_ARGS__)
+#define qn_maxout(g, ...) qn_maxout(QN_AT(g), __VA_ARGS__)
 #define qn_relu_gate(g, ...) qn_relu_gate(QN_AT(g), __VA_ARGS__)
 #define qn_cast(g, ...) qn_cast(QN_AT(g), __VA_ARGS__)
 #define qn_sum(g, ...) qn_sum(QN_AT(g), __VA_ARGS__)

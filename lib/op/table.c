@@ -44,7 +44,19 @@
     X(sigmoid)                                                             \
     X(tanh)                                                                \
     X(leaky_relu)                                                          \
+    X(prelu)                                                               \
+    X(hard_tanh)                                                           \
     X(relu_gate)                                                           \
+    /* smooth.c */                                                         \
+    X(elu)                                                                 \
+    X(selu)                                                                \
+    X(softplus)                                                            \
+    X(softsign)                                                            \
+    X(normal_cdf)                                                          \
+    X(gelu)                                                                \
+    X(gelu_tanh)                                                           \
+    X(silu)                                                                \
+    X(mish)                                                                \
     /* reduce.c */                                                         \
     X(sum)                                                                 \
     X(mean)                                                                \

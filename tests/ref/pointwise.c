@@ -31,11 +31,6 @@ static double smaller(double x, double y)
     return isnan(x) || isnan(y) ? NAN : x < y ? x : y;
 }
 
-static double sigmoid(double x)
-{
-    return x > 0 ? 1 / (1 + exp(-x)) : exp(x) / (1 + exp(x));
-}
-
 FORMULA(add, x + y)
 FORMULA(sub, x - y)
 FORMULA(mul, x *y)
@@ -59,11 +54,6 @@ FORMULA(less_equal, x <= y)
 FORMULA(greater, x > y)
 FORMULA(greater_equal, x >= y)
 FORMULA(choose, x != 0 ? y : z)
-FORMULA(relu, isnan(x) ? NAN : x > 0 ? x : 0)
-FORMULA(sigmoid_of, sigmoid(x))
-FORMULA(tanh_of, tanh(x))
-FORMULA(leaky_relu, x > 0 ? x : p[0] * x)
-FORMULA(relu_gate, x > 0 ? y : 0)
 FORMULA(cut, trunc(x))
 FORMULA(copy, x)
 
@@ -91,11 +81,6 @@ const struct ref_op ref_pointwise[] = {
     {"greater", greater},
     {"greater_equal", greater_equal},
     {"select", choose},
-    {"relu", relu},
-    {"sigmoid", sigmoid_of},
-    {"tanh", tanh_of},
-    {"leaky_relu", leaky_relu},
-    {"relu_gate", relu_gate},
     {"cast_int32", cut},
     {"cast_real", copy},
     {NULL, NULL},

@@ -47,6 +47,8 @@ double ref_at(const struct ref_tensor *tensor, const struct ref_shape *shape,
 {
     int64_t wide[REF_MAX_RANK], index[REF_MAX_RANK];
     int skip = shape->rank - tensor->shape.rank;
+    if (shape->rank == 1 && skip == 0 && tensor->shape.dims[0] > 1)
+        return tensor->data[i]; // millions of them are tried
     ref_unravel(shape, i, wide);
     for (int d = 0; d < tensor->shape.rank; d++)
         index[d] = tensor->shape.dims[d] == 1 ? 0 : wide[d + skip];
@@ -72,10 +74,16 @@ struct ref_shape ref_broadcast(const struct ref_tensor *in, int count)
 
 ref_function *ref_find(const char *name)
 {
-    const struct ref_op *const tables[] = {ref_pointwise, ref_reduce,
-                                           ref_shape,     ref_product,
-                                           ref_classify,  ref_random,
-                                           ref_norm};
+    const struct ref_op *const tables[] = {
+        ref_pointwise,
+        ref_activation,
+        ref_reduce,
+        ref_shape,
+        ref_product,
+        ref_classify,
+        ref_random,
+        ref_norm,
+    };
     for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
         for (const struct ref_op *op = tables[t]; op->name; op++)
             if (strcmp(op->name, name) == 0)

@@ -53,8 +53,15 @@ ref_function *ref_find(const char *name);
 // ---- for the references ----
 
 // The tables of the files here; each ends with a NULL name.
-extern const struct ref_op ref_pointwise[], ref_reduce[], ref_shape[],
-    ref_product[], ref_classify[], ref_random[], ref_norm[];
+extern const struct ref_op
+    ref_pointwise[],
+    ref_activation[],
+    ref_reduce[],
+    ref_shape[],
+    ref_product[],
+    ref_classify[],
+    ref_random[],
+    ref_norm[];
 
 int64_t ref_count(const struct ref_shape *shape);
 // Gives `tensor` this shape and zeros.
