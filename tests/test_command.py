@@ -209,6 +209,45 @@ class Runs(Folder):
         self.assertIn("64", run("predict", out, csv, "--quiet",
                                 status=1).stderr)
 
+    def test_colour_images_from_files(self):
+        """A small set in CIFAR's format; classes by their brightness."""
+        def record(label, i):
+            return bytes([label]) + bytes([20 * label + i % 13]) * 3072
+        data, out = self.folder / "bright", self.folder / "run"
+        data.mkdir()
+        records = [record(i % 10, i) for i in range(20)]
+        for i in range(1, 6):
+            (data / f"data_batch_{i}.bin").write_bytes(b"".join(records))
+        (data / "test_batch.bin").write_bytes(b"".join(records))
+        names = [f"light {c}" for c in "abcdefghij"]
+        (data / "batches.meta.txt").write_text("\n".join(names) + "\n\n")
+        told = run_json("summary", "16-relu-10", "--data", data, "--quiet")
+        self.assertEqual(told["parameters"], 3073 * 16 + 17 * 10)
+        run("train", "16-relu-10", "--data", data, "--epochs", 2, "--out",
+            out, "--quiet")
+        config = json.loads((out / "config.json").read_text())
+        self.assertEqual(config["data"]["shape"], [3, 32, 32])
+        self.assertEqual(config["data"]["class_names"], names)
+        raw = self.folder / "two.raw"
+        raw.write_bytes(records[3][1:] + records[4][1:])
+        told = {name: run_json("predict", out, name, "--quiet")["predictions"]
+                for name in (data / "test_batch.bin", raw, f"{data}:3-4")}
+        files = list(told.values())
+        self.assertEqual([len(file) for file in files], [20, 2, 2])
+        for i in range(2):
+            for file, at in ((files[1], i), (files[2], i)):
+                for p, q in zip(file[at]["probabilities"],
+                                files[0][3 + i]["probabilities"]):
+                    self.assertAlmostEqual(p, q, 5)
+            self.assertEqual(files[2][i]["label"], 3 + i)
+            self.assertIsNone(files[1][i]["label"])
+            self.assertEqual(files[1][i]["class_name"],
+                             names[files[1][i]["class"]])
+        self.assertRegex(run("predict", out, raw, "--quiet").stdout,
+                         r"two.raw #0: \d light [a-j] \(")
+        self.assertIn("3072", run("predict", out, out / "config.json",
+                                  "--quiet", status=1).stderr)
+
     def test_same_seed_same_parameters(self):
         results = [run_json("train", *SMALL, "--epochs", 2, "--seed", seed,
                             "--out", self.folder / str(i), "--quiet")

@@ -31,31 +31,45 @@ static int largest(const float *values, int count)
 
 static void add_json(struct job *job, const char *input,
                      const qn_samples *samples, int64_t i, const float *p,
-                     int classes)
+                     const qn_dataset *like)
 {
     json_t *all = json_array();
-    int best = largest(p, classes);
-    for (int c = 0; c < classes; c++)
+    int best = largest(p, like->classes);
+    for (int c = 0; c < like->classes; c++)
         json_array_append_new(all, json_number((double)p[c]));
     json_array_append_new(
         job->predictions,
-        json_pack("{ss sI si so so so}", "input", input, "index",
-                  (json_int_t)i, "class", best, "probability",
+        json_pack("{ss sI si ss? so so so}", "input", input, "index",
+                  (json_int_t)i, "class", best, "class_name",
+                  like->class_names ? like->class_names[best] : NULL,
+                  "probability",
                   json_number((double)p[best]), "label",
                   samples->y ? json_integer(samples->y[i]) : json_null(),
                   "probabilities", all));
 }
 
-static void print_line(const char *input, const qn_samples *samples,
-                       int64_t i, const float *p, int classes)
+// " 3 cat", or " 3" where classes have no names.
+static void print_class(const qn_dataset *like, int class)
 {
-    int best = largest(p, classes);
+    printf(" %d", class);
+    if (like->class_names && class < like->classes)
+        printf(" %s", like->class_names[class]);
+}
+
+static void print_line(const char *input, const qn_samples *samples,
+                       int64_t i, const float *p, const qn_dataset *like)
+{
+    int best = largest(p, like->classes);
     printf("%s", input);
     if (samples->count > 1)
         printf(" #%lld", (long long)i);
-    printf(": %d (%.1f %%)", best, 100 * (double)p[best]);
-    if (samples->y && samples->y[i] != best)
-        printf(", but it is labelled %d", samples->y[i]);
+    putchar(':');
+    print_class(like, best);
+    printf(" (%.1f %%)", 100 * (double)p[best]);
+    if (samples->y && samples->y[i] != best) {
+        printf(", but it is labelled");
+        print_class(like, samples->y[i]);
+    }
     putchar('\n');
 }
 
@@ -76,9 +90,9 @@ static int predict_samples(struct job *job, const char *input,
     for (size_t i = 0; i < count && status == EXIT_DONE; i++) {
         const float *row = p + i * classes;
         if (job->predictions)
-            add_json(job, input, samples, (int64_t)i, row, like->classes);
+            add_json(job, input, samples, (int64_t)i, row, like);
         else
-            print_line(input, samples, (int64_t)i, row, like->classes);
+            print_line(input, samples, (int64_t)i, row, like);
     }
     free(p);
     return status;

@@ -21,10 +21,10 @@ typedef struct qn_dataset {
     unsigned char *test_x;
     int32_t *train_y; // labels in [0, classes)
     int32_t *test_y;
-    char (*class_names)[32]; // `classes` of them; NULL: the set has none
     // A pixel v reaches the network as (v - offset) * scale.
     double offset;
     double scale;
+    const char **class_names; // [classes], or NULL where the set has none
 } qn_dataset;
 
 // One row of the table of data sets.
@@ -51,6 +51,9 @@ typedef struct qn_samples {
 // Reads samples of `shape` from `text`:
 //   "DATA:7", "DATA:0-9"  sample 7, or 0 to 9, of the test part of a data set
 //   an IDX file of images, plain or gzip
+//   FILE.bin, plain or gzip, as CIFAR's: of each sample its label, one byte,
+//                         then its pixels
+//   FILE.raw              nothing but pixels, a byte each
 //   a CSV file: a line a sample, its values 0 to 255, then perhaps its label
 QN_API qn_samples *qn_samples_open(const char *text, const qn_shape *shape,
                                    qn_error *error);

@@ -11,6 +11,9 @@
 
 // ---- gzip (gzip.c) ----
 
+// Bytes out for a byte in, at most.
+enum { QN_DEFLATE_RATIO = 1032 };
+
 bool qn_gzip_is(const unsigned char *data, size_t size);
 // The first bytes of what `data` inflates to; returns how many there are, at
 // most `capacity`. A damaged stream gives fewer.
@@ -21,6 +24,14 @@ size_t qn_gzip_peek(const unsigned char *data, size_t size,
 qn_status qn_gzip_inflate(const char *name, const unsigned char *data,
                           size_t size, unsigned char *out, size_t out_size,
                           qn_error *error);
+// Reads a file as it is or, if it is gzip, inflated, at most `limit` bytes.
+// The caller frees `*data`.
+qn_status qn_gzip_read_file(const char *path, size_t limit,
+                            unsigned char **data, size_t *size,
+                            qn_error *error);
+// The path of `name` or `name`.gz in a folder; false if neither is there.
+bool qn_gzip_find_file(const char *folder, const char *name, char *path,
+                       size_t size);
 
 // ---- IDX (idx.c) ----
 
@@ -42,12 +53,26 @@ bool qn_idx_is_folder(const char *folder);
 qn_status qn_idx_open(const char *folder, qn_dataset *dataset,
                       qn_error *error);
 
-// ---- CIFAR-10 (cifar.c) ----
+// ---- CIFAR (cifar.c) ----
 
+// Whether CIFAR-10's binary files lie in the folder, or in it in the folder
+// that the archive unpacks to.
 bool qn_cifar_is_folder(const char *folder);
-// As qn_idx_open.
+// Fills all of the data set from such a folder.
 qn_status qn_cifar_open(const char *folder, qn_dataset *dataset,
                         qn_error *error);
+// Reads one such file, plain or gzip, of records of a label byte and `pixels`
+// bytes. `*x` and `*y` are the caller's, also after a failure.
+qn_status qn_cifar_read(const char *path, size_t pixels, int64_t *count,
+                        unsigned char **x, int32_t **y, qn_error *error);
+
+// ---- names of classes (names.c) ----
+
+// Whether a text may be such a name: a few printable ASCII characters.
+bool qn_class_name_is(const char *text);
+// Reads a text of `classes` lines. `*names` is one block, the caller's.
+qn_status qn_class_names_read(const char *path, int classes,
+                              const char ***names, qn_error *error);
 
 // ---- CSV of bytes (csv.c) ----
 

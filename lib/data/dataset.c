@@ -13,9 +13,9 @@
     "train-images-idx3-ubyte, train-labels-idx1-ubyte, "              \
     "t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte, plain or .gz"
 
-#define CIFAR_FILES                                            \
-    "data_batch_1.bin to data_batch_5.bin, test_batch.bin, "   \
-    "batches.meta.txt"
+#define CIFAR_FILES                                                   \
+    "data_batch_1.bin to data_batch_5.bin, test_batch.bin, plain or " \
+    ".gz; batches.meta.txt; also in cifar-10-batches-bin"
 
 // A row of the public table and how it is opened.
 struct entry {
@@ -24,6 +24,9 @@ struct entry {
     const char *folder; // where the system's package puts it, or NULL
     qn_status (*open)(const char *folder, qn_dataset *dataset,
                       qn_error *error);
+    // Whether a folder of any name is of this kind; NULL where another row
+    // tells.
+    bool (*fits)(const char *folder);
 };
 
 static const struct entry entries[] = {
@@ -32,22 +35,22 @@ static const struct entry entries[] = {
       "Recognition of Handwritten Digits, UCI Machine Learning Repository, "
       "CC BY 4.0",
       "embedded"},
-     true, NULL, qn_digits_open},
+     true, NULL, qn_digits_open, NULL},
     {{"mnist",
       "70,000 handwritten digits, 28x28; Y. LeCun, C. Cortes, C. Burges, "
       "The MNIST database",
       MNIST_FILES},
-     false, NULL, qn_idx_open},
+     false, NULL, qn_idx_open, qn_idx_is_folder},
     {{"fashion-mnist",
       "70,000 pictures of clothes, 28x28; H. Xiao, K. Rasul, R. Vollgraf "
       "(2017), MIT; Debian: dataset-fashion-mnist",
       MNIST_FILES},
-     false, "/usr/share/datasets/fashion-mnist", qn_idx_open},
+     false, "/usr/share/datasets/fashion-mnist", qn_idx_open, NULL},
     {{"cifar-10",
-      "60,000 coloured pictures of 10 kinds of things, 32x32; A. Krizhevsky, "
-      "Learning multiple layers of features from tiny images (2009)",
+      "60,000 photographs of 10 classes, 3x32x32; A. Krizhevsky (2009), "
+      "Learning Multiple Layers of Features from Tiny Images",
       CIFAR_FILES},
-     false, NULL, qn_cifar_open},
+     false, NULL, qn_cifar_open, qn_cifar_is_folder},
 };
 
 enum {
@@ -183,14 +186,12 @@ static qn_dataset *open_folder(const char *folder, qn_error *error)
 {
     char name[sizeof((qn_dataset *)0)->name];
     name_of_folder(folder, name, sizeof name);
-    if (qn_idx_is_folder(folder))
-        return open_entry(find_entry("mnist"), name, folder, error);
-    if (qn_cifar_is_folder(folder))
-        return open_entry(find_entry("cifar-10"), name, folder, error);
+    for (int i = 0; i < ENTRY_COUNT; i++)
+        if (entries[i].fits && entries[i].fits(folder))
+            return open_entry(&entries[i], name, folder, error);
     qn_fail(error, QN_FORMAT,
-            "%s: no known data set in this folder (an MNIST-style one has "
-            "%s; CIFAR-10 has %s)",
-            folder, MNIST_FILES, CIFAR_FILES);
+            "%s: no known data set in this folder (one like MNIST has %s; one "
+            "like CIFAR-10 has %s)", folder, MNIST_FILES, CIFAR_FILES);
     return NULL;
 }
 

@@ -2,8 +2,12 @@
 #include "data/data.h"
 
 #include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
+
+#include "base/os.h"
 
 enum { GZIP_WINDOW = 15 + 16 }; // zlib: the largest window, gzip framing
 
@@ -87,13 +91,13 @@ static qn_status inflate_all(const char *name, struct source *source,
         result = advance(source, &more, 1, &extra);
     if (extra)
         return qn_fail(error, QN_FORMAT,
-                       "%s: holds more than the %zu bytes that its header "
-                       "says", name, out_size);
+                       "%s: holds more than the %zu bytes that it "
+                       "announces", name, out_size);
     if (result != Z_STREAM_END)
         return explain(name, source, result, got, error);
     if (got < out_size)
         return qn_fail(error, QN_FORMAT,
-                       "%s: holds %zu bytes where its header says %zu", name,
+                       "%s: holds %zu bytes where it announces %zu", name,
                        got, out_size);
     if (source->left)
         return qn_fail(error, QN_FORMAT,
@@ -113,4 +117,67 @@ qn_status qn_gzip_inflate(const char *name, const unsigned char *data,
     qn_status status = inflate_all(name, &source, out, out_size, error);
     inflateEnd(&source.stream);
     return status;
+}
+
+// ---- whole files ----
+
+// Inflates a stream whose last four bytes tell its size, modulo 2^32.
+static qn_status inflate_file(const char *path, const unsigned char *data,
+                              size_t size, size_t limit,
+                              unsigned char **out, size_t *out_size,
+                              qn_error *error)
+{
+    enum { SHORTEST = 18 }; // header and trailer alone
+    const unsigned char *end = data + size;
+    if (size < SHORTEST)
+        return qn_fail(error, QN_FORMAT, "%s: the gzip data ends too early",
+                       path);
+    size_t want = (size_t)end[-1] << 24 | (size_t)end[-2] << 16 |
+                  (size_t)end[-3] << 8 | end[-4];
+    if (want > limit || want / QN_DEFLATE_RATIO > size)
+        return qn_fail(error, QN_FORMAT,
+                       "%s: the gzip data is cut short or damaged: it "
+                       "announces %zu bytes, more than it can hold", path,
+                       want);
+    *out = malloc(want + 1);
+    if (!*out)
+        return qn_fail_memory(error, want + 1);
+    *out_size = want;
+    qn_status status = qn_gzip_inflate(path, data, size, *out, want, error);
+    if (status != QN_OK) {
+        free(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
+qn_status qn_gzip_read_file(const char *path, size_t limit,
+                            unsigned char **data, size_t *size,
+                            qn_error *error)
+{
+    unsigned char *packed;
+    size_t packed_size;
+    QN_TRY(qn_os_read_file(path, limit, &packed, &packed_size, error));
+    *data = packed;
+    *size = packed_size;
+    if (!qn_gzip_is(packed, packed_size))
+        return QN_OK;
+    *data = NULL;
+    qn_status status = inflate_file(path, packed, packed_size, limit, data,
+                                    size, error);
+    free(packed);
+    return status;
+}
+
+bool qn_gzip_find_file(const char *folder, const char *name, char *path,
+                       size_t size)
+{
+    static const char *const endings[] = {"", ".gz"};
+    for (int i = 0; i < 2; i++) {
+        int length = snprintf(path, size, "%s/%s%s", folder, name,
+                              endings[i]);
+        if (length < (int)size && qn_os_is_file(path))
+            return true;
+    }
+    return false;
 }

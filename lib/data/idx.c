@@ -15,7 +15,6 @@
 enum {
     TYPE_UINT8 = 0x08,
     HEADER_MAX = 4 + 4 * QN_IDX_MAX_RANK,
-    DEFLATE_RATIO = 1032, // bytes out per byte in, the format's bound
     MNIST_CLASSES = 10,
 };
 
@@ -112,7 +111,7 @@ static qn_status take_packed(const struct content *file, size_t start,
                              qn_error *error)
 {
     size_t size = start + count;
-    if (size / DEFLATE_RATIO > file->size)
+    if (size / QN_DEFLATE_RATIO > file->size)
         return qn_fail(error, QN_FORMAT,
                        "%s: its header says %zu elements, more than %zu "
                        "bytes of gzip can hold", file->path, count,
@@ -152,31 +151,22 @@ qn_status qn_idx_read(const char *path, int rank, struct qn_idx *idx,
 
 enum { PATH_SIZE = 1200 };
 
-// The path of `name` or `name`.gz in a folder; false if neither is there.
-static bool find_file(const char *folder, const char *name, char *path)
-{
-    static const char *const endings[] = {"", ".gz"};
-    for (int i = 0; i < 2; i++) {
-        int length = snprintf(path, PATH_SIZE, "%s/%s%s", folder, name,
-                              endings[i]);
-        if (length < PATH_SIZE && qn_os_is_file(path))
-            return true;
-    }
-    return false;
-}
-
 bool qn_idx_is_folder(const char *folder)
 {
     char path[PATH_SIZE];
-    return find_file(folder, "train-images-idx3-ubyte", path) ||
-           find_file(folder, "train-labels-idx1-ubyte", path) ||
-           find_file(folder, "t10k-images-idx3-ubyte", path);
+    static const char *const names[] = {"train-images-idx3-ubyte",
+                                        "train-labels-idx1-ubyte",
+                                        "t10k-images-idx3-ubyte"};
+    for (int i = 0; i < 3; i++)
+        if (qn_gzip_find_file(folder, names[i], path, sizeof path))
+            return true;
+    return false;
 }
 
 static qn_status need_file(const char *folder, const char *name, char *path,
                            qn_error *error)
 {
-    if (find_file(folder, name, path))
+    if (qn_gzip_find_file(folder, name, path, PATH_SIZE))
         return QN_OK;
     return qn_fail(error, QN_IO, "%s: has no %s and no %s.gz", folder, name,
                    name);

@@ -1,4 +1,4 @@
-// Samples to classify: from a test set, an IDX file or a CSV file.
+// Samples to classify: from a test set or a file.
 #include "data/data.h"
 
 #include <stdlib.h>
@@ -6,7 +6,7 @@
 
 #include "base/os.h"
 
-enum { CSV_LIMIT = 1 << 30 };
+enum { CSV_LIMIT = 1 << 30, RAW_LIMIT = 1 << 30 };
 
 void qn_samples_destroy(qn_samples **samples)
 {
@@ -130,16 +130,42 @@ static qn_status read_csv(const char *path, const unsigned char *text,
     if (columns != pixels && columns != pixels + 1)
         return qn_fail(error, QN_FORMAT,
                        "%s: neither an IDX file of images nor lines of %lld "
-                       "values (its first line has %lld)", path,
+                       "values (its first line has %lld); other formats go "
+                       "by their names, .bin or .raw", path,
                        (long long)pixels, (long long)columns);
     QN_TRY(qn_csv_read(path, (const char *)text, size, columns, &samples->x,
                        &samples->count, error));
     return columns == pixels ? QN_OK : split_labels(samples, pixels, error);
 }
 
+static bool ends_in(const char *text, const char *end)
+{
+    size_t length = strlen(text), size = strlen(end);
+    return length > size && strcmp(text + length - size, end) == 0;
+}
+
+static qn_status read_raw(const char *path, size_t one, qn_samples *samples,
+                          qn_error *error)
+{
+    size_t size;
+    QN_TRY(qn_os_read_file(path, RAW_LIMIT, &samples->x, &size, error));
+    samples->count = (int64_t)(size / one);
+    if (size > 0 && size % one == 0)
+        return QN_OK;
+    return qn_fail(error, QN_FORMAT,
+                   "%s: its %zu bytes are not whole samples of %zu", path,
+                   size, one);
+}
+
 static qn_status read_file(const char *path, const qn_shape *shape,
                            qn_samples *samples, qn_error *error)
 {
+    size_t one = (size_t)qn_shape_count(shape);
+    if (ends_in(path, ".bin") || ends_in(path, ".bin.gz"))
+        return qn_cifar_read(path, one, &samples->count, &samples->x,
+                             &samples->y, error);
+    if (ends_in(path, ".raw"))
+        return read_raw(path, one, samples, error);
     unsigned char *data;
     size_t size;
     QN_TRY(qn_os_read_file(path, CSV_LIMIT, &data, &size, error));

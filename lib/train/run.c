@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/os.h"
+#include "data/data.h"
 #include "plan/store.h"
 #include "train/train.h"
 
@@ -55,6 +56,27 @@ static json_t *read_note(const struct qn_run *run, const char *name)
     return text ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) : NULL;
 }
 
+// Names of classes, where the note has them; they stay the note's.
+static qn_status read_class_names(struct qn_run *run, const json_t *names,
+                                  qn_error *error)
+{
+    size_t count = (size_t)run->dataset.classes;
+    if (!names)
+        return QN_OK;
+    if (json_array_size(names) != count)
+        return bad_note(run, "does not name each class", error);
+    const char **all = calloc(count, sizeof *all);
+    run->dataset.class_names = all;
+    if (!all)
+        return qn_fail_memory(error, count * sizeof *all);
+    for (size_t i = 0; i < count; i++) {
+        all[i] = json_string_value(json_array_get(names, i));
+        if (!all[i] || !qn_class_name_is(all[i]))
+            return bad_note(run, "has an odd name of a class", error);
+    }
+    return QN_OK;
+}
+
 static qn_status read_dataset(struct qn_run *run, qn_error *error)
 {
     const char *name, *origin;
@@ -83,7 +105,7 @@ static qn_status read_dataset(struct qn_run *run, qn_error *error)
     }
     if (qn_shape_count(&like->shape) < 1)
         return bad_note(run, "has absurdly large samples", error);
-    return QN_OK;
+    return read_class_names(run, json_object_get(json, "class_names"), error);
 }
 
 // "adam:beta1=0.9,..." with all digits, so that nothing changes.
@@ -176,6 +198,7 @@ void qn_run_close(qn_run **run)
         return;
     qn_checkpoint_close(&(*run)->checkpoint);
     json_decref((*run)->settings);
+    free((*run)->dataset.class_names);
     free((*run)->model);
     free(*run);
     *run = NULL;

@@ -169,18 +169,27 @@ qn_status qn_fit_check(const struct qn_fit_params *params, qn_error *error)
 
 // ---- JSON ----
 
+static json_t *class_names_json(const qn_dataset *dataset)
+{
+    json_t *names = dataset->class_names ? json_array() : NULL;
+    for (int i = 0; names && i < dataset->classes; i++)
+        json_array_append_new(names, json_string(dataset->class_names[i]));
+    return names;
+}
+
 static json_t *dataset_json(const qn_dataset *dataset)
 {
     json_t *shape = json_array();
     for (int i = 0; i < dataset->shape.rank; i++)
         json_array_append_new(shape, json_integer(dataset->shape.dims[i]));
-    return json_pack("{ss ss so si sI sI sf sf sI}", "name", dataset->name,
+    return json_pack("{ss ss so si sI sI sf sf sI so*}", "name", dataset->name,
                      "origin", dataset->origin, "shape", shape, "classes",
                      dataset->classes, "train_count",
                      (json_int_t)dataset->train_count, "test_count",
                      (json_int_t)dataset->test_count, "offset",
                      dataset->offset, "scale", dataset->scale, "checksum",
-                     (json_int_t)qn_dataset_checksum(dataset));
+                     (json_int_t)qn_dataset_checksum(dataset), "class_names",
+                     class_names_json(dataset));
 }
 
 static json_t *optimizer_json(const struct qn_optimizer_params *optimizer)
@@ -212,7 +221,7 @@ json_t *qn_settings_json(const struct qn_settings *settings)
 static bool may_differ(const char *key)
 {
     static const char *const keys[] = {"epochs", "checkpoint_every", "label",
-                                       "origin", "name"};
+                                       "origin", "name", "class_names"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (strcmp(key, keys[i]) == 0)
             return true;
