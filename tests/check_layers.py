@@ -15,6 +15,7 @@ ROOMS = {
     "device": {"base", "tensor"},
     "graph": {"base", "tensor"},
     "op": {"base", "tensor", "graph"},
+    "onnx": {"base", "tensor", "graph", "op"},
     "plan": {"base", "tensor", "graph", "device"},
     "nn": {"base", "tensor", "graph", "device", "op", "plan"},
     "data": {"base", "tensor"},
@@ -34,6 +35,7 @@ STANDARD = {f"{name}.h" for name in (
 SYSTEM = {
     "base": [r"Random123/philox\.h"],
     "device": [r"CL/\w+\.h", r"clblast_c\.h"],
+    "onnx": [r"protobuf-c/protobuf-c\.h"],
     "nn": [r"jansson\.h"],
     "data": [r"zlib\.h"],
     "train": [r"jansson\.h"],

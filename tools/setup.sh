@@ -31,6 +31,9 @@ build pc:popt                 libpopt-dev         popt-devel         popt       
 test  pc:check                check               check-devel        check           check
 test  cmd:c++                 g++                 gcc-c++            gcc             -
 test  cmd:nm                  binutils            binutils           binutils        -
+test  pc:libprotobuf-c   libprotobuf-c-dev   protobuf-c-devel   protobuf-c     protobuf-c
+test  cmd:protoc-c       protobuf-c-compiler protobuf-c-compiler protobuf-c    protobuf-c
+test  header:onnx/onnx.proto libonnx-dev     onnx-devel         -              onnx
 test  cmd:oclgrind            oclgrind            -                  -               -
 test  cmd:strace              strace              strace             strace          -
 test  lib:asan                -                   libasan            -               -

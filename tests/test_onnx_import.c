@@ -1,0 +1,508 @@
+// The importer of ONNX models: operators that the vectors of the format's own
+// suite leave out, and files that are malformed or ask for what there is not.
+// Models are packed here, so that each fault is one change to a good one.
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "onnx/onnx.h"
+#include "onnx/onnx.pb-c.h"
+#include "qn_check.h"
+#include "quern/op.h"
+#include "quern/plan.h"
+
+enum { MOST = 8, MOST_BYTES = 4096, FLOAT = 1, INT64 = 7 };
+
+// ---- models ----
+
+// A model of one node: inputs are graph inputs "0", "1", ... or initializers.
+struct model {
+    Onnx__ModelProto model;
+    Onnx__GraphProto graph;
+    Onnx__NodeProto node, *nodes[2];
+    Onnx__OperatorSetIdProto opset, *opsets[1];
+    Onnx__ValueInfoProto inputs[MOST], *input_list[MOST];
+    Onnx__ValueInfoProto outputs[2], *output_list[2];
+    Onnx__TensorProto tensors[MOST], *tensor_list[MOST];
+    Onnx__AttributeProto attributes[MOST], *attribute_list[MOST];
+    char *names[MOST];
+    char *results[2];
+};
+
+static char *const input_names[MOST] = {"0", "1", "2", "3",
+                                        "4", "5", "6", "7"};
+
+static void start(struct model *m, char *op, int64_t version)
+{
+    static const Onnx__ValueInfoProto value = ONNX__VALUE_INFO_PROTO__INIT;
+    *m = (struct model){.model = ONNX__MODEL_PROTO__INIT,
+                        .graph = ONNX__GRAPH_PROTO__INIT,
+                        .node = ONNX__NODE_PROTO__INIT,
+                        .opset = ONNX__OPERATOR_SET_ID_PROTO__INIT,
+                        .outputs = {value, value}};
+    m->model.graph = &m->graph;
+    m->model.opset_import = m->opsets;
+    m->model.n_opset_import = 1;
+    m->opsets[0] = &m->opset;
+    m->opset.has_version = 1;
+    m->opset.version = version;
+    m->graph.node = m->nodes;
+    m->graph.n_node = 1;
+    m->graph.input = m->input_list;
+    m->graph.initializer = m->tensor_list;
+    m->graph.output = m->output_list;
+    m->graph.n_output = 1;
+    m->nodes[0] = m->nodes[1] = &m->node;
+    m->node.op_type = op;
+    m->node.input = m->names;
+    m->node.output = m->results;
+    m->node.n_output = 1;
+    m->results[0] = "y";
+    m->results[1] = "z";
+    m->node.attribute = m->attribute_list;
+    for (int i = 0; i < 2; i++) {
+        m->output_list[i] = &m->outputs[i];
+        m->outputs[i].name = m->results[i];
+    }
+}
+
+static char *add_name(struct model *m)
+{
+    m->names[m->node.n_input] = input_names[m->node.n_input];
+    return m->names[m->node.n_input++];
+}
+
+static void add_input(struct model *m)
+{
+    static const Onnx__ValueInfoProto value = ONNX__VALUE_INFO_PROTO__INIT;
+    const size_t i = m->graph.n_input++;
+    m->inputs[i] = value;
+    m->inputs[i].name = add_name(m);
+    m->input_list[i] = &m->inputs[i];
+}
+
+static Onnx__TensorProto *add_ints(struct model *m, int64_t *values,
+                                   size_t count)
+{
+    static const Onnx__TensorProto empty = ONNX__TENSOR_PROTO__INIT;
+    const size_t i = m->graph.n_initializer++;
+    Onnx__TensorProto *tensor = &m->tensors[i];
+    static int64_t dims[MOST];
+    *tensor = empty;
+    tensor->name = add_name(m);
+    tensor->has_data_type = 1;
+    tensor->data_type = INT64;
+    tensor->dims = &dims[i];
+    tensor->n_dims = 1;
+    dims[i] = (int64_t)count;
+    tensor->int64_data = values;
+    tensor->n_int64_data = count;
+    m->tensor_list[i] = tensor;
+    return tensor;
+}
+
+static Onnx__AttributeProto *add_attribute(struct model *m, char *name,
+                                           int type)
+{
+    static const Onnx__AttributeProto empty = ONNX__ATTRIBUTE_PROTO__INIT;
+    const size_t i = m->node.n_attribute++;
+    Onnx__AttributeProto *attribute = &m->attributes[i];
+    *attribute = empty;
+    attribute->name = name;
+    attribute->has_type = 1;
+    attribute->type = (Onnx__AttributeProto__AttributeType)type;
+    m->attribute_list[i] = attribute;
+    return attribute;
+}
+
+static void add_int(struct model *m, char *name, int64_t value)
+{
+    Onnx__AttributeProto *attribute = add_attribute(
+        m, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT);
+    attribute->has_i = 1;
+    attribute->i = value;
+}
+
+static void add_list(struct model *m, char *name, int64_t *values,
+                     size_t count)
+{
+    Onnx__AttributeProto *attribute = add_attribute(
+        m, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS);
+    attribute->ints = values;
+    attribute->n_ints = count;
+}
+
+static void add_text(struct model *m, char *name, char *value)
+{
+    Onnx__AttributeProto *attribute = add_attribute(
+        m, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRING);
+    attribute->has_s = 1;
+    attribute->s.data = (unsigned char *)value;
+    attribute->s.len = strlen(value);
+}
+
+static size_t pack(const struct model *m, unsigned char *bytes)
+{
+    const size_t size = protobuf_c_message_get_packed_size(&m->model.base);
+    ck_assert_uint_le(size, MOST_BYTES);
+    return protobuf_c_message_pack(&m->model.base, bytes);
+}
+
+// ---- running ----
+
+// x[2, 3] = 1 -2 3 -4 5 -6 for each input, times 1, 2, ...
+static void fill(float *x, int input)
+{
+    for (int i = 0; i < 6; i++)
+        x[i] = (float)((i + 1) * (i % 2 ? -1 : 1) * (input + 1));
+}
+
+static qn_status build(const struct model *m, qn_graph *g, qn_node **in,
+                       qn_node **out, qn_error *error)
+{
+    unsigned char bytes[MOST_BYTES];
+    struct qn_onnx_binding bindings[MOST];
+    qn_onnx *onnx = qn_onnx_parse(bytes, pack(m, bytes), "model", error);
+    if (!onnx)
+        return error->status;
+    int count = 0;
+    for (; qn_onnx_input(onnx, count); count++) {
+        in[count] = qn_input(g, qn_onnx_input(onnx, count), QN_FLOAT32,
+                             qn_shape_of(2, 3));
+        bindings[count] = (struct qn_onnx_binding){
+            .name = qn_onnx_input(onnx, count), .node = in[count]};
+    }
+    const qn_status status =
+        qn_onnx_build(onnx, g, bindings, count, out, error);
+    qn_onnx_close(&onnx);
+    return status;
+}
+
+static void expect(const struct model *m, qn_shape shape,
+                   const double *want)
+{
+    qn_graph *g = qn_graph_create(QN_FLOAT32);
+    qn_node *in[MOST] = {0}, *out[2];
+    qn_error error = {0};
+    float x[6], y[64];
+    double got[64];
+    ck_assert_ok(build(m, g, in, out, &error), error);
+    ck_assert_msg(qn_shape_equal(qn_node_shape(out[0]), &shape), "%s",
+                  m->node.op_type);
+    const struct qn_plan_params params = {
+        .graph = g, .outputs = out, .output_count = 1};
+    qn_plan *plan = qn_plan_create(qn_check_device(), &params, &error);
+    ck_assert_msg(plan != NULL, "%s: %s", m->node.op_type, error.text);
+    for (int i = 0; in[i]; i++) {
+        fill(x, i);
+        ck_assert_int_eq(qn_plan_write(plan, in[i], x, sizeof x), QN_OK);
+    }
+    const int64_t count = qn_shape_count(&shape);
+    ck_assert_int_eq(qn_plan_run(plan), QN_OK);
+    ck_assert_int_eq(qn_plan_read(plan, out[0], y,
+                                  (size_t)count * sizeof *y), QN_OK);
+    for (int64_t k = 0; k < count; k++)
+        got[k] = (double)y[k];
+    qn_check_close(m->node.op_type, got, want, count, 1e-6, 1e-7);
+    qn_plan_destroy(&plan);
+    qn_graph_destroy(&g);
+}
+
+#define EXPECT(m, shape, ...) expect(m, shape, (const double[]){__VA_ARGS__})
+
+START_TEST(operators_of_two_inputs_agree)
+{
+    static const struct {
+        char *op;
+        int64_t version;
+        double want[6];
+    } rows[] = {
+        {"Add", 13, {3, -6, 9, -12, 15, -18}},
+        {"Sub", 6, {-1, 2, -3, 4, -5, 6}},
+        {"Mul", 14, {2, 8, 18, 32, 50, 72}},
+        {"Div", 7, {.5, .5, .5, .5, .5, .5}},
+        {"Max", 13, {2, -2, 6, -4, 10, -6}},
+        {"Min", 8, {1, -4, 3, -8, 5, -12}},
+        {"Sum", 6, {3, -6, 9, -12, 15, -18}},
+        {"Mean", 8, {1.5, -3, 4.5, -6, 7.5, -9}},
+        {"Less", 9, {1, 0, 1, 0, 1, 0}},
+        {"GreaterOrEqual", 16, {0, 1, 0, 1, 0, 1}},
+    };
+    const qn_shape shape = qn_shape_of(2, 3);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct model m;
+        start(&m, rows[i].op, rows[i].version);
+        add_input(&m);
+        add_input(&m);
+        expect(&m, shape, rows[i].want);
+    }
+}
+END_TEST
+
+START_TEST(operators_on_shapes_agree)
+{
+    struct model m;
+    int64_t swapped[] = {-1, 2}, axes[] = {0}, sizes[] = {1, 2};
+    start(&m, "Reshape", 21);
+    add_input(&m);
+    add_ints(&m, swapped, 2);
+    EXPECT(&m, qn_shape_of(3, 2), 1, -2, 3, -4, 5, -6);
+    start(&m, "Transpose", 13);
+    add_input(&m);
+    EXPECT(&m, qn_shape_of(3, 2), 1, -4, -2, 5, 3, -6);
+    start(&m, "Flatten", 13);
+    add_input(&m);
+    add_int(&m, "axis", 0);
+    EXPECT(&m, qn_shape_of(1, 6), 1, -2, 3, -4, 5, -6);
+    start(&m, "Unsqueeze", 13);
+    add_input(&m);
+    add_ints(&m, axes, 1);
+    EXPECT(&m, qn_shape_of(1, 2, 3), 1, -2, 3, -4, 5, -6);
+    start(&m, "Concat", 13);
+    add_input(&m);
+    add_input(&m);
+    add_int(&m, "axis", -1);
+    EXPECT(&m, qn_shape_of(2, 6), 1, -2, 3, 2, -4, 6, -4, 5, -6, -8, 10, -12);
+    start(&m, "Split", 13);
+    add_input(&m);
+    add_ints(&m, sizes, 2);
+    add_int(&m, "axis", 1);
+    m.node.n_output = 2;
+    EXPECT(&m, qn_shape_of(2, 1), 1, -4);
+}
+END_TEST
+
+START_TEST(reductions_agree)
+{
+    struct model m;
+    int64_t last[] = {-1};
+    start(&m, "ReduceSum", 13);
+    add_input(&m);
+    add_ints(&m, last, 1);
+    add_int(&m, "keepdims", 0);
+    EXPECT(&m, qn_shape_of(2), 2, -5);
+    start(&m, "ReduceMean", 11);
+    add_input(&m);
+    add_list(&m, "axes", last, 1);
+    EXPECT(&m, qn_shape_of(2, 1), 2.0 / 3, -5.0 / 3);
+    start(&m, "ReduceMax", 13);
+    add_input(&m);
+    EXPECT(&m, qn_shape_of(1, 1), 5);
+}
+END_TEST
+
+START_TEST(pads_agree)
+{
+    struct model m;
+    int64_t pads[] = {0, 1, 0, 2};
+    start(&m, "Pad", 13);
+    add_input(&m);
+    add_ints(&m, pads, 4);
+    EXPECT(&m, qn_shape_of(2, 6), 0, 1, -2, 3, 0, 0, 0, -4, 5, -6, 0, 0);
+    add_text(&m, "mode", "edge");
+    EXPECT(&m, qn_shape_of(2, 6), 1, 1, -2, 3, 3, 3, -4, -4, 5, -6, -6, -6);
+    m.attributes[0].s.data = (unsigned char *)"reflect";
+    m.attributes[0].s.len = 7;
+    EXPECT(&m, qn_shape_of(2, 6), -2, 1, -2, 3, -2, 1, 5, -4, 5, -6, 5, -4);
+}
+END_TEST
+
+// ---- what is refused ----
+
+// Fails with this status and a text that holds `part`.
+static void refuse(const struct model *m, qn_status status, const char *part)
+{
+    qn_graph *g = qn_graph_create(QN_FLOAT32);
+    qn_node *in[MOST] = {0}, *out[2];
+    qn_error error = {0};
+    const qn_status got = build(m, g, in, out, &error);
+    ck_assert_msg(got == status && strstr(error.text, part),
+                  "%s: %s: should say %s", qn_status_name(got), error.text,
+                  part);
+    qn_graph_destroy(&g);
+}
+
+START_TEST(what_has_no_mapping_is_named)
+{
+    struct model m;
+    start(&m, "Loop", 13);
+    add_input(&m);
+    refuse(&m, QN_UNSUPPORTED, "Loop");
+    start(&m, "Sum", 5);
+    add_input(&m);
+    refuse(&m, QN_UNSUPPORTED, "version");
+    start(&m, "Relu", 99);
+    add_input(&m);
+    refuse(&m, QN_UNSUPPORTED, "99");
+    start(&m, "Relu", 14);
+    add_input(&m);
+    add_int(&m, "slope", 1);
+    refuse(&m, QN_UNSUPPORTED, "\"slope\"");
+    start(&m, "Reshape", 14);
+    add_input(&m);
+    add_input(&m);
+    refuse(&m, QN_UNSUPPORTED, "constant");
+    start(&m, "Split", 13);
+    add_input(&m);
+    m.node.n_output = 2;
+    add_list(&m, "axis", (int64_t[]){1}, 1);
+    refuse(&m, QN_FORMAT, "\"axis\"");
+}
+END_TEST
+
+START_TEST(wrong_graphs_are_refused)
+{
+    struct model m;
+    start(&m, "Relu", 14);
+    refuse(&m, QN_FORMAT, "inputs");
+    add_input(&m);
+    m.names[0] = "nobody";
+    refuse(&m, QN_FORMAT, "nobody");
+    m.names[0] = "";
+    refuse(&m, QN_FORMAT, "left out");
+    start(&m, "Relu", 14);
+    add_input(&m);
+    m.graph.n_node = 2; // the same node twice
+    refuse(&m, QN_FORMAT, "twice");
+    start(&m, "Relu", 14);
+    add_input(&m);
+    m.outputs[0].name = "x";
+    refuse(&m, QN_FORMAT, "\"x\"");
+    start(&m, "Relu", 14);
+    add_input(&m);
+    m.node.op_type = NULL;
+    refuse(&m, QN_FORMAT, "operator");
+    start(&m, "Relu", 14);
+    m.model.graph = NULL;
+    refuse(&m, QN_FORMAT, "graph");
+    start(&m, "Squeeze", 13);
+    add_input(&m);
+    add_ints(&m, (int64_t[]){7}, 1);
+    refuse(&m, QN_BAD_SHAPE, "axis 7");
+}
+END_TEST
+
+START_TEST(wrong_tensors_are_refused)
+{
+    struct model m;
+    int64_t dims[] = {3, 2}, wide[] = {INT64_C(1) << 40, INT64_C(1) << 40};
+    start(&m, "Reshape", 14);
+    add_input(&m);
+    Onnx__TensorProto *tensor = add_ints(&m, dims, 2);
+    tensor->n_int64_data = 1;
+    refuse(&m, QN_FORMAT, "another length");
+    tensor->has_raw_data = 1;
+    tensor->raw_data.data = (unsigned char *)dims;
+    tensor->raw_data.len = 15;
+    refuse(&m, QN_FORMAT, "another length");
+    tensor->raw_data.len = 16;
+    EXPECT(&m, qn_shape_of(3, 2), 1, -2, 3, -4, 5, -6);
+    tensor->dims = wide;
+    tensor->n_dims = 2;
+    refuse(&m, QN_FORMAT, "out of range");
+    wide[0] = -1;
+    refuse(&m, QN_FORMAT, "out of range");
+    tensor->n_dims = 9;
+    refuse(&m, QN_UNSUPPORTED, "9 dimensions");
+    tensor->n_dims = 0;
+    tensor->data_type = 8;
+    refuse(&m, QN_UNSUPPORTED, "data type 8");
+    tensor->data_type = INT64;
+    tensor->has_data_location = 1;
+    tensor->data_location = ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL;
+    refuse(&m, QN_UNSUPPORTED, "another file");
+}
+END_TEST
+
+START_TEST(integers_that_do_not_fit_are_refused)
+{
+    struct model m;
+    start(&m, "Add", 14);
+    add_input(&m);
+    add_ints(&m, (int64_t[]){INT64_C(1) << 33}, 1);
+    refuse(&m, QN_UNSUPPORTED, "8589934592");
+}
+END_TEST
+
+// Every prefix and every changed byte is read without a crash; few of them
+// are models.
+START_TEST(damaged_bytes_do_no_harm)
+{
+    struct model m;
+    unsigned char bytes[MOST_BYTES];
+    int64_t dims[] = {3, 2};
+    start(&m, "Reshape", 14);
+    add_input(&m);
+    add_ints(&m, dims, 2);
+    const size_t size = pack(&m, bytes);
+    int refused = 0;
+    for (size_t i = 0; i < size; i++)
+        for (int change = 0; change < 256; change++) {
+            qn_error error = {0};
+            const unsigned char right = bytes[i];
+            bytes[i] ^= (unsigned char)change;
+            qn_onnx *onnx =
+                qn_onnx_parse(bytes, change ? size : i, "model", &error);
+            refused += onnx == NULL;
+            ck_assert(onnx || *error.text);
+            qn_onnx_close(&onnx);
+            bytes[i] = right;
+        }
+    ck_assert_int_gt(refused, 500);
+}
+END_TEST
+
+// A message in `bytes`, which end at `end`, becomes a field of another one;
+// returns where that begins.
+static size_t wrap(unsigned char *bytes, size_t at, size_t end,
+                   unsigned char key)
+{
+    const size_t length = end - at;
+    int width = 1;
+    while (length >> 7 * width)
+        width++;
+    for (int k = width - 1; k >= 0; k--) // low bits first
+        bytes[--at] = (unsigned char)((length >> 7 * k & 127) |
+                                      (k < width - 1 ? 128u : 0u));
+    bytes[--at] = key;
+    return at;
+}
+
+// A model's graph holds nodes, which hold attributes, which hold graphs.
+START_TEST(endless_nesting_is_refused)
+{
+    enum { LEVELS = 300000, GRAPH = 0x3a };
+    static const unsigned char keys[] = {0x0a, 0x2a, 0x32};
+    static unsigned char bytes[LEVELS * 6];
+    const size_t end = sizeof bytes;
+    for (int levels = 3; levels <= LEVELS; levels *= LEVELS / 3) {
+        qn_error error = {0};
+        size_t at = end;
+        for (int i = levels; i >= 0; i--)
+            at = wrap(bytes, at, end, i ? keys[(i - 1) % 3] : GRAPH);
+        qn_onnx *onnx = qn_onnx_parse(bytes + at, end - at, "model", &error);
+        ck_assert(!onnx);
+        ck_assert_msg(strstr(error.text, levels > 3 ? "not an ONNX model"
+                                                    : "no operator"),
+                      "%s", error.text);
+    }
+}
+END_TEST
+
+START_TEST(missing_files_are_named)
+{
+    struct qn_onnx_file file;
+    qn_error error = {0};
+    ck_assert_ptr_null(qn_onnx_open("/no/such/model.onnx", &error));
+    ck_assert_int_eq(error.status, QN_IO);
+    ck_assert_int_eq(qn_onnx_file_open(&file, "/no/such.pb", NULL), QN_IO);
+    ck_assert_ptr_null(file.message);
+}
+END_TEST
+
+QN_CHECK_MAIN("onnx_import", operators_of_two_inputs_agree,
+              operators_on_shapes_agree, reductions_agree, pads_agree,
+              what_has_no_mapping_is_named, wrong_graphs_are_refused,
+              wrong_tensors_are_refused,
+              integers_that_do_not_fit_are_refused, damaged_bytes_do_no_harm,
+              endless_nesting_is_refused, missing_files_are_named)
