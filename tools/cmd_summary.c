@@ -83,27 +83,50 @@ static int make_plan(struct job *job)
 
 // ---- layers ----
 
-// Parameters whose names begin with "INDEX.".
-static int64_t layer_parameters(const struct job *job, int index)
+// Parameters whose names begin with `path` and a dot: of a container those of
+// all in it. An empty path: all there are.
+static int64_t count_parameters(const struct job *job, const char *path)
 {
-    qn_node *members[MAX_LAYERS];
-    char prefix[16];
+    qn_node *members[4 * MAX_LAYERS];
     int64_t sum = 0;
+    size_t length = strlen(path);
     int count = qn_group_members(job->graph, "parameters", members,
-                                 MAX_LAYERS);
-    int length = snprintf(prefix, sizeof prefix, "%d.", index);
-    for (int i = 0; i < count && i < MAX_LAYERS; i++)
-        if (strncmp(qn_node_name(members[i]), prefix, (size_t)length) == 0)
+                                 4 * MAX_LAYERS);
+    for (int i = 0; i < count && i < 4 * MAX_LAYERS; i++) {
+        const char *name = qn_node_name(members[i]);
+        if (!length || (strncmp(name, path, length) == 0 &&
+                        name[length] == '.'))
             sum += qn_shape_count(qn_node_shape(members[i]));
+    }
     return sum;
 }
 
-static int64_t all_parameters(const struct job *job)
+static int64_t layer_parameters(const struct job *job, int index)
 {
-    int64_t sum = 0;
-    for (int i = 0; i < qn_model_layer_count(job->model); i++)
-        sum += layer_parameters(job, i);
-    return sum;
+    return count_parameters(job, qn_model_layer_path(job->model, index));
+}
+
+// "3.layers.0" stands one level deeper than "3": in a list of it.
+static int depth_of(const struct job *job, int index)
+{
+    const char *path = qn_model_layer_path(job->model, index);
+    int depth = 0;
+    for (int i = 0; i < index; i++) {
+        const char *other = qn_model_layer_path(job->model, i);
+        size_t length = strlen(other);
+        depth += strncmp(path, other, length) == 0 && path[length] == '.';
+    }
+    return depth;
+}
+
+static int path_width(const struct job *job)
+{
+    int width = 5;
+    for (int i = 0; i < qn_model_layer_count(job->model); i++) {
+        int length = (int)strlen(qn_model_layer_path(job->model, i));
+        width = length > width ? length : width;
+    }
+    return width;
 }
 
 // The shape of one sample behind a layer.
@@ -119,18 +142,22 @@ static char *sample_text(const qn_node *node, char *text, size_t size)
 static void print_layers(const struct job *job)
 {
     char shape[64], count[SHORT_TEXT];
-    printf("%5s  %-24s%-20s%14s\n", "", "layer", "output", "parameters");
-    printf("%5s  %-24s%-20s%14s\n", "", job->dataset->name,
+    const int width = path_width(job);
+    printf("%*s  %-24s%-20s%14s\n", width, "", "layer", "output",
+           "parameters");
+    printf("%*s  %-24s%-20s%14s\n", width, "", job->dataset->name,
            qn_shape_text(&job->dataset->shape, shape, sizeof shape), "");
     for (int i = 0; i < qn_model_layer_count(job->model); i++) {
         int64_t parameters = layer_parameters(job, i);
-        printf("%5d  %-24s%-20s%14s\n", i,
+        int indent = 2 * depth_of(job, i);
+        printf("%*s  %*s%-*s%-20s%14s\n", width,
+               qn_model_layer_path(job->model, i), indent, "", 24 - indent,
                qn_layer_name(qn_model_layer_at(job->model, i)),
                sample_text(job->outputs[i], shape, sizeof shape),
                parameters ? text_count(count, parameters) : "");
     }
-    printf("%5s  %-24s%-20s%14s\n", "", "all", "",
-           text_count(count, all_parameters(job)));
+    printf("%*s  %-24s%-20s%14s\n", width, "", "all", "",
+           text_count(count, count_parameters(job, "")));
 }
 
 // ---- the plan ----
@@ -186,7 +213,8 @@ static int print_as_json(const struct job *job)
             json_array_append_new(dims, json_integer(shape->dims[d]));
         json_array_append_new(
             layers,
-            json_pack("{ss so sI}", "layer",
+            json_pack("{ss ss so sI}", "path",
+                      qn_model_layer_path(job->model, i), "layer",
                       qn_layer_name(qn_model_layer_at(job->model, i)),
                       "output", dims, "parameters",
                       (json_int_t)layer_parameters(job, i)));
@@ -194,7 +222,7 @@ static int print_as_json(const struct job *job)
     return print_json(json_pack(
         "{ss ss so sI sI ss so ss sI sI}", "model", job->text, "data",
         job->dataset->name, "layers", layers, "parameters",
-        (json_int_t)all_parameters(job), "batch_size",
+        (json_int_t)count_parameters(job, ""), "batch_size",
         (json_int_t)job->options.batch_size, "optimizer",
         job->options.optimizer, "plan", plan_json(job), "device", info->name,
         "device_memory_bytes", (json_int_t)info->memory_size,

@@ -120,8 +120,12 @@ QN_API void qn_model_destroy(qn_model **model);
 // The canonical JSON of the model, as written into checkpoints. Lives as long
 // as the model.
 QN_API const char *qn_model_json(const qn_model *model);
+// All layers, a container before those in it.
 QN_API int qn_model_layer_count(const qn_model *model);
 QN_API const qn_layer *qn_model_layer_at(const qn_model *model, int index);
+// Where the names of its parameters begin: "3", within a container
+// "3.layers.0". Lives as long as the model.
+QN_API const char *qn_model_layer_path(const qn_model *model, int index);
 
 struct qn_model_build_params {
     bool training;   // the graph for training, else for prediction

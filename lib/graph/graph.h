@@ -13,7 +13,7 @@
 #include "tensor/layout.h"
 #include "tensor/limits.h"
 
-enum { QN_MAX_POINTWISE_PARAMS = 4, QN_MAX_SCOPES = 16 };
+enum { QN_MAX_POINTWISE_PARAMS = 4, QN_MAX_SCOPES = 32 };
 
 // Properties the engine asks for. It never asks which row it is.
 enum {
@@ -110,6 +110,12 @@ struct qn_node {
     int line;
 };
 
+// Parameters of scope `from` are those of scope `to`, which has them already.
+struct qn_share {
+    const char *from, *to;
+    const struct qn_share *outer; // looked at afterwards
+};
+
 struct qn_graph {
     struct qn_arena arena;
     qn_dtype real;
@@ -119,6 +125,7 @@ struct qn_graph {
     char scope[256];
     size_t scope_ends[QN_MAX_SCOPES];
     int scope_depth;
+    const struct qn_share *share; // NULL: none
     const char *file;
     int line;
     qn_error error;

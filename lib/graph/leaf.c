@@ -1,4 +1,5 @@
 // Leaves: what a graph begins with. They do no work; the plan binds them.
+#include <stdio.h>
 #include <string.h>
 
 #include "graph/graph.h"
@@ -145,12 +146,29 @@ qn_node *qn_variable(qn_graph *g, const char *group, const char *name,
     return node;
 }
 
+// The name of a parameter, where scopes are shared that of another one.
+static const char *shared_path(struct qn_graph *g, const char *path)
+{
+    char text[512];
+    for (const struct qn_share *s = g->share; s; s = s->outer) {
+        size_t length = strlen(s->from);
+        if (strncmp(path, s->from, length) != 0 || path[length] != '.')
+            continue;
+        snprintf(text, sizeof text, "%s%s", s->to, path + length);
+        path = qn_arena_string(&g->arena, text);
+        if (path && !find_variable(g, "parameters", path))
+            qn_graph_fail(g, QN_BAD_ARGUMENT,
+                          "shares \"%s\", which does not exist", path);
+    }
+    return path;
+}
+
 qn_node *qn_parameter(qn_graph *g, const char *name, qn_shape shape)
 {
     if (!g || g->error.status)
         return NULL;
-    return qn_variable(g, "parameters", qn_graph_path(g, name), g->real,
-                       shape);
+    const char *path = shared_path(g, qn_graph_path(g, name));
+    return path ? qn_variable(g, "parameters", path, g->real, shape) : NULL;
 }
 
 qn_node *qn_buffer(qn_graph *g, const char *name, qn_shape shape)

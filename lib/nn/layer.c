@@ -4,12 +4,14 @@
 #include "nn/layer.h"
 
 #include <math.h>
+#include <stdio.h>
 
 static const struct qn_layer *const families[] = {
     qn_layers_dense,
     qn_layers_activation,
     qn_layers_shape,
     qn_layers_regularise,
+    qn_layers_structure,
 };
 enum { FAMILY_COUNT = sizeof families / sizeof *families };
 
@@ -55,7 +57,7 @@ const struct qn_layer_key *qn_layer_key_at(const qn_layer *layer, int index)
 
 struct qn_layer_spec qn_layer_spec_make(const qn_layer *layer)
 {
-    struct qn_layer_spec spec = {.layer = layer};
+    struct qn_layer_spec spec = {.layer = layer, .l1 = NAN, .l2 = NAN};
     const struct qn_layer_key *key;
     for (int i = 0; (key = qn_layer_key_at(layer, i)); i++)
         spec.values[i] = spec.widths[i] = key->value;
@@ -102,4 +104,13 @@ qn_status qn_layer_spec_check(const struct qn_layer_spec *spec,
             return qn_fail(error, QN_FORMAT, "%s (%s): \"%s\" is missing (%s)",
                            where, spec->layer->name, key->name, key->meaning);
     return QN_OK;
+}
+
+void qn_layer_scope(const struct qn_layer_list *row, int i, char *scope,
+                    size_t size)
+{
+    if (row->is_many)
+        snprintf(scope, size, "%s.%d", row->scope, i);
+    else
+        snprintf(scope, size, "%s", row->scope);
 }

@@ -2,12 +2,16 @@
 #ifndef QN_NN_LAYER_H
 #define QN_NN_LAYER_H
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/status.h"
 #include "quern/nn.h"
 
 enum { QN_MAX_LAYER_KEYS = 24 };
+
+struct qn_layer_spec;
+struct qn_builder;
 
 // What a builder gets beside the graph and the input.
 struct qn_layer_use {
@@ -19,6 +23,17 @@ struct qn_layer_use {
     bool stochastic; // random layers draw: training, or Monte Carlo prediction
     qn_node *seed;   // NULL where not stochastic
     qn_node *step;
+    // For qn_layer_run.
+    const struct qn_layer_spec *spec;
+    const struct qn_builder *builder;
+};
+
+// A list of layers that a container holds.
+struct qn_layer_list {
+    const char *key;   // in JSON
+    const char *scope; // in the names of parameters; "": nothing
+    bool is_optional;
+    bool is_many; // an array of lists in JSON; then the only one of its row
 };
 
 // Adding a layer: its keys, a builder of a few op nodes, a row in the table of
@@ -38,13 +53,36 @@ struct qn_layer {
     // "weight" beside it. NULL: no parameters.
     void (*init)(const double *values, const char *parameter,
                  const qn_shape *weight, struct qn_init_params *params);
+    bool takes_many; // two inputs or more, else one
+    // Containers: their lists, ended by a NULL key. Else NULL.
+    const struct qn_layer_list *lists;
 };
 
 // The families: rows in the order of `quern list layers`, ended by a NULL name.
 extern const struct qn_layer qn_layers_dense[], qn_layers_activation[],
-    qn_layers_shape[], qn_layers_regularise[];
+    qn_layers_shape[], qn_layers_regularise[], qn_layers_structure[];
 
 const qn_layer *qn_layer_find(const char *name);
+
+// Layers, each fed with the output of the one before.
+struct qn_sequence {
+    struct qn_layer_spec *layers;
+    int count;
+};
+
+// How a layer hangs together with others. Names and what they were found to
+// be: indices in the order of the model.
+struct qn_layer_links {
+    const char *name;    // or NULL
+    const char **inputs; // NULL: the layer before
+    int *input_layers;   // -1: the model's input
+    int input_count;
+    const char *share; // whose parameters it uses, or NULL
+    int share_layer;
+    const char *tie; // whose parameters its own are drawn to, or NULL
+    int tie_layer;
+    double tie_weight;
+};
 
 // A layer of a model: its row and a value for each key. Choices and booleans
 // count from 0; an initializer is its index in the table, -1 for the default.
@@ -52,6 +90,12 @@ struct qn_layer_spec {
     const qn_layer *layer;
     double values[QN_MAX_LAYER_KEYS];
     double widths[QN_MAX_LAYER_KEYS]; // the second numbers of pairs
+    double l1, l2;                    // penalties; NAN: those of the model
+    struct qn_sequence *lists;        // of a container
+    int list_count;
+    struct qn_layer_links links;
+    const char *path; // "3.layers.0", where its parameters' names begin
+    bool is_complete; // found while linking: all in it has been seen
 };
 
 // All keys at their defaults, NAN where there is none.
@@ -73,7 +117,17 @@ static inline bool qn_key_is(const struct qn_layer_key *key, const char *type)
     return strcmp(key->type, type) == 0;
 }
 
+// The part of a path that names list `i` of a container: "shortcut",
+// "branches.2", or "".
+void qn_layer_scope(const struct qn_layer_list *row, int i, char *scope,
+                    size_t size);
+
 // ---- what layers share ----
+
+// Appends list `i` of a container to the graph, fed with x. An empty one gives
+// x back.
+qn_node *qn_layer_run(const struct qn_layer_use *use, qn_graph *g, int i,
+                      qn_node *x);
 
 // x[n, ...] as [n, all features]
 qn_node *qn_layer_flatten(qn_graph *g, qn_node *x);

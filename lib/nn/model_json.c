@@ -131,62 +131,289 @@ static qn_status read_value(const struct qn_layer_key *key,
     return QN_OK;
 }
 
+// ---- keys that any layer may have ----
+
+// A layer being read.
+struct reader {
+    struct qn_model *model;
+    const char *what; // the text, in errors
+    char where[360];  // "net.json: layer 3.layers.0"
+    qn_error *error;
+};
+
+static qn_status fail_form(const struct reader *reader,
+                           const struct qn_layer_spec *spec, const char *key,
+                           const char *form)
+{
+    return qn_fail(reader->error, QN_FORMAT, "%s (%s): \"%s\" must be %s",
+                   reader->where, spec->layer->name, key, form);
+}
+
+// A copy of the name of a layer.
+static qn_status read_name(const struct reader *reader,
+                           const struct qn_layer_spec *spec, const char *key,
+                           const json_t *json, const char **name)
+{
+    const char *text = json_string_value(json);
+    if (!text || !*text || strlen(text) > QN_MAX_NAME)
+        return fail_form(reader, spec, key,
+                         "the name of a layer, of 1 to 63 bytes");
+    *name = qn_arena_string(&reader->model->arena, text);
+    return *name ? QN_OK : qn_fail_memory(reader->error, strlen(text));
+}
+
+static qn_status read_own_name(const struct reader *reader,
+                               struct qn_layer_spec *spec, const json_t *json)
+{
+    return read_name(reader, spec, "name", json, &spec->links.name);
+}
+
+static qn_status read_share(const struct reader *reader,
+                            struct qn_layer_spec *spec, const json_t *json)
+{
+    if (!spec->layer->init && !spec->layer->lists)
+        return qn_fail(reader->error, QN_FORMAT,
+                       "%s (%s): has no parameters to \"share\"",
+                       reader->where, spec->layer->name);
+    return read_name(reader, spec, "share", json, &spec->links.share);
+}
+
+// A name or a list of them.
+static qn_status read_input(const struct reader *reader,
+                            struct qn_layer_spec *spec, const json_t *json)
+{
+    struct qn_layer_links *links = &spec->links;
+    const bool is_list = json_is_array(json);
+    const size_t count = is_list ? json_array_size(json) : 1;
+    if (count == 0)
+        return fail_form(reader, spec, "input", "a name or a list of names");
+    struct qn_arena *arena = &reader->model->arena;
+    links->inputs = qn_arena_alloc(arena, count * sizeof *links->inputs);
+    links->input_layers =
+        qn_arena_alloc(arena, count * sizeof *links->input_layers);
+    if (!links->inputs || !links->input_layers)
+        return qn_fail_memory(reader->error, count * sizeof *links->inputs);
+    links->input_count = (int)count;
+    for (size_t i = 0; i < count; i++)
+        QN_TRY(read_name(reader, spec, "input",
+                         is_list ? json_array_get(json, i) : json,
+                         &links->inputs[i]));
+    return QN_OK;
+}
+
+static qn_status read_lambda(const struct reader *reader,
+                             const struct qn_layer_spec *spec,
+                             const char *key, const json_t *json,
+                             double *lambda)
+{
+    *lambda = json_number_value(json);
+    if (json_is_number(json) && *lambda >= 0 && *lambda <= 1e6)
+        return QN_OK;
+    return fail_form(reader, spec, key, "a number between 0 and 1e6");
+}
+
+// {"to": "encoder", "weight": 0.01}
+static qn_status read_tie(const struct reader *reader,
+                          struct qn_layer_spec *spec, const json_t *json)
+{
+    if (json_object_size(json) != 2 || !json_object_get(json, "to") ||
+        !json_object_get(json, "weight"))
+        return fail_form(reader, spec, "tie",
+                         "an object such as {\"to\": \"a\", \"weight\": "
+                         "0.01}");
+    QN_TRY(read_lambda(reader, spec, "weight", json_object_get(json, "weight"),
+                       &spec->links.tie_weight));
+    return read_name(reader, spec, "to", json_object_get(json, "to"),
+                     &spec->links.tie);
+}
+
+static qn_status read_l1(const struct reader *reader,
+                         struct qn_layer_spec *spec, const json_t *json)
+{
+    return read_lambda(reader, spec, "l1", json, &spec->l1);
+}
+
+static qn_status read_l2(const struct reader *reader,
+                         struct qn_layer_spec *spec, const json_t *json)
+{
+    return read_lambda(reader, spec, "l2", json, &spec->l2);
+}
+
+static qn_status skip(const struct reader *reader, struct qn_layer_spec *spec,
+                      const json_t *json)
+{
+    (void)reader, (void)spec, (void)json;
+    return QN_OK;
+}
+
+static const struct common_key {
+    const char *name;
+    bool has_parameters; // only of layers that have some
+    qn_status (*read)(const struct reader *reader, struct qn_layer_spec *spec,
+                      const json_t *json);
+} common_keys[] = {
+    {"type", false, skip},        {"name", false, read_own_name},
+    {"input", false, read_input}, {"share", false, read_share},
+    {"tie", true, read_tie},      {"l1", true, read_l1},
+    {"l2", true, read_l2},
+};
+enum {
+    COMMON_COUNT = sizeof common_keys / sizeof *common_keys,
+    MAX_LISTS = 4,
+};
+
+// The common key of that name that the layer may have, or NULL.
+static const struct common_key *find_common(const qn_layer *layer,
+                                            const char *name)
+{
+    for (int i = 0; i < COMMON_COUNT; i++)
+        if (strcmp(common_keys[i].name, name) == 0 &&
+            (layer->init || !common_keys[i].has_parameters))
+            return &common_keys[i];
+    return NULL;
+}
+
 // ---- reading ----
+
+static qn_status read_sequence(const struct reader *outer, const char *prefix,
+                               const json_t *json,
+                               struct qn_sequence *sequence);
+
+static const struct qn_layer_list *find_list(const qn_layer *layer,
+                                             const char *name)
+{
+    const struct qn_layer_list *row = layer->lists;
+    while (row && row->key && strcmp(row->key, name) != 0)
+        row++;
+    return row && row->key ? row : NULL;
+}
 
 static qn_status fail_key(const qn_layer *layer, const char *name,
                           const char *where, qn_error *error)
 {
-    const char *names[QN_MAX_LAYER_KEYS + 1] = {"type"};
+    const char *names[QN_MAX_LAYER_KEYS + COMMON_COUNT + MAX_LISTS];
     const struct qn_layer_key *key;
-    int count = 1;
-    for (; (key = qn_layer_key_at(layer, count - 1)); count++)
-        names[count] = key->name;
+    int count = 0;
+    for (int i = 0; (key = qn_layer_key_at(layer, i)); i++)
+        names[count++] = key->name;
+    for (int i = 0; i < COMMON_COUNT; i++)
+        if (find_common(layer, common_keys[i].name))
+            names[count++] = common_keys[i].name;
+    for (int i = 0; layer->lists && layer->lists[i].key; i++)
+        names[count++] = layer->lists[i].key;
     const char *near = qn_text_nearest(name, names, count);
     return qn_fail(error, QN_FORMAT, "%s (%s) has no key \"%.60s\"%s%s%s",
                    where, layer->name, name, near ? "; did you mean \"" : "",
                    near ? near : "", near ? "\"?" : "");
 }
 
-static qn_status read_key(struct qn_layer_spec *spec, const char *name,
-                          const json_t *json, const char *where,
-                          qn_error *error)
+static qn_status read_key(const struct reader *reader,
+                          struct qn_layer_spec *spec, const char *name,
+                          const json_t *json)
 {
+    const struct common_key *common = find_common(spec->layer, name);
     const struct qn_layer_key *key;
+    const char *where = reader->where;
     double value;
+    if (common)
+        return common->read(reader, spec, json);
+    if (find_list(spec->layer, name))
+        return QN_OK; // read_lists
     for (int i = 0; (key = qn_layer_key_at(spec->layer, i)); i++) {
         if (strcmp(key->name, name) != 0)
             continue;
         if (qn_key_is(key, "pair"))
-            return read_pair(spec, i, json, where, error);
-        QN_TRY(read_value(key, json, where, &value, error));
-        return qn_layer_spec_set(spec, i, value, where, error);
+            return read_pair(spec, i, json, where, reader->error);
+        QN_TRY(read_value(key, json, where, &value, reader->error));
+        return qn_layer_spec_set(spec, i, value, where, reader->error);
     }
-    return fail_key(spec->layer, name, where, error);
+    return fail_key(spec->layer, name, where, reader->error);
 }
 
-static qn_status read_layer(struct qn_model *model, json_t *json,
-                            const char *what, qn_error *error)
+static qn_status read_list(const struct reader *reader,
+                           struct qn_layer_spec *spec,
+                           const struct qn_layer_list *row, int i,
+                           const json_t *json)
 {
-    char where[256];
-    snprintf(where, sizeof where, "%.150s: layer %d", what,
-             model->layer_count);
+    char scope[32], prefix[256];
+    if (!json_is_array(json) && !(row->is_optional && !json))
+        return fail_form(reader, spec, row->key,
+                         row->is_many ? "a list of lists of layers"
+                                      : "a list of layers");
+    qn_layer_scope(row, i, scope, sizeof scope);
+    snprintf(prefix, sizeof prefix, "%.200s.%s%s", spec->path, scope,
+             *scope ? "." : "");
+    return read_sequence(reader, prefix, json, &spec->lists[i]);
+}
+
+static qn_status read_lists(const struct reader *reader,
+                            struct qn_layer_spec *spec, const json_t *json)
+{
+    const struct qn_layer_list *row = spec->layer->lists;
+    if (!row)
+        return QN_OK;
+    const json_t *many = row->is_many ? json_object_get(json, row->key) : NULL;
+    int count = (int)json_array_size(many);
+    while (!row->is_many && row[count].key)
+        count++;
+    if (count == 0)
+        return read_list(reader, spec, row, 0, NULL);
+    spec->lists = qn_arena_alloc(&reader->model->arena,
+                                 (size_t)count * sizeof *spec->lists);
+    if (!spec->lists)
+        return qn_fail_memory(reader->error, sizeof *spec->lists);
+    spec->list_count = count;
+    for (int i = 0; i < count; i++) {
+        const struct qn_layer_list *each = many ? row : &row[i];
+        QN_TRY(read_list(reader, spec, each, i,
+                         many ? json_array_get(many, (size_t)i)
+                              : json_object_get(json, each->key)));
+    }
+    return QN_OK;
+}
+
+static qn_status read_layer(const struct reader *outer, const char *path,
+                            json_t *json, struct qn_layer_spec *spec)
+{
+    struct reader reader = *outer;
+    qn_error *error = reader.error;
+    snprintf(reader.where, sizeof reader.where, "%.150s: layer %.200s",
+             reader.what, path);
     const char *type = json_string_value(json_object_get(json, "type"));
     if (!type)
         return qn_fail(error, QN_FORMAT,
                        "%s must be an object with a \"type\", such as "
                        "{\"type\": \"relu\"}",
-                       where);
+                       reader.where);
     const qn_layer *layer = qn_layer_find(type);
     if (!layer)
-        return qn_model_fail_name(type, where, error);
-    struct qn_layer_spec spec = qn_layer_spec_make(layer);
+        return qn_model_fail_name(type, reader.where, error);
+    *spec = qn_layer_spec_make(layer);
     const char *name;
     json_t *value;
     json_object_foreach(json, name, value)
-        if (strcmp(name, "type") != 0)
-            QN_TRY(read_key(&spec, name, value, where, error));
-    QN_TRY(qn_layer_spec_check(&spec, where, error));
-    return qn_model_add(model, &spec, what, error);
+        QN_TRY(read_key(&reader, spec, name, value));
+    QN_TRY(qn_layer_spec_check(spec, reader.where, error));
+    spec->path = qn_arena_string(&reader.model->arena, path);
+    if (!spec->path)
+        return qn_fail_memory(error, strlen(path));
+    return read_lists(&reader, spec, json);
+}
+
+static qn_status read_sequence(const struct reader *outer, const char *prefix,
+                               const json_t *json,
+                               struct qn_sequence *sequence)
+{
+    char path[300];
+    json_t *value;
+    size_t i;
+    QN_TRY(qn_model_allot(outer->model, json_array_size(json), sequence,
+                          outer->what, outer->error));
+    json_array_foreach((json_t *)json, i, value) {
+        snprintf(path, sizeof path, "%s%d", prefix, (int)i);
+        QN_TRY(read_layer(outer, path, value, &sequence->layers[i]));
+    }
+    return QN_OK;
 }
 
 static qn_status read_model(struct qn_model *model, json_t *root,
@@ -194,7 +421,6 @@ static qn_status read_model(struct qn_model *model, json_t *root,
 {
     json_t *layers = json_object_get(root, "layers"), *value;
     const char *name;
-    size_t i;
     json_object_foreach(root, name, value)
         if (strcmp(name, "layers") != 0)
             return qn_fail(error, QN_FORMAT,
@@ -206,9 +432,9 @@ static qn_status read_model(struct qn_model *model, json_t *root,
                        "%.150s: a model is an object with an array "
                        "\"layers\"",
                        what);
-    json_array_foreach(layers, i, value)
-        QN_TRY(read_layer(model, value, what, error));
-    return QN_OK;
+    const struct reader reader = {.model = model, .what = what,
+                                  .error = error};
+    return read_sequence(&reader, "", layers, &model->layers);
 }
 
 qn_status qn_model_parse_json(struct qn_model *model, const char *text,
@@ -219,54 +445,4 @@ qn_status qn_model_parse_json(struct qn_model *model, const char *text,
     qn_status status = read_model(model, root, what, error);
     json_decref(root);
     return status;
-}
-
-// ---- writing ----
-
-static json_t *make_value(const struct qn_layer_key *key, double value,
-                          double width)
-{
-    if (qn_key_is(key, "pair") && value != width)
-        return json_pack("[I, I]", (json_int_t)value, (json_int_t)width);
-    if (qn_key_is(key, "boolean"))
-        return json_boolean(value != 0);
-    if (qn_key_is(key, "integer") || qn_key_is(key, "pair"))
-        return json_integer((json_int_t)value);
-    if (qn_key_is(key, "number") || qn_key_is(key, "gain"))
-        return json_real(value);
-    if (qn_key_is(key, "initializer"))
-        return json_string(value < 0 ? "default"
-                                     : qn_init_at((int)value)->name);
-    const char *choice = key->choices;
-    for (int i = 0; i < (int)value; i++)
-        choice += strcspn(choice, "|") + 1;
-    return json_stringn(choice, strcspn(choice, "|"));
-}
-
-// 0, or -1 without memory, as jansson does.
-static int write_layer(json_t *layers, const struct qn_layer_spec *spec)
-{
-    json_t *json = json_object();
-    int failed = json_array_append_new(layers, json);
-    failed |= json_object_set_new(json, "type",
-                                  json_string(spec->layer->name));
-    const struct qn_layer_key *key;
-    for (int i = 0; (key = qn_layer_key_at(spec->layer, i)); i++) {
-        double value = spec->values[i], width = spec->widths[i];
-        if (value != key->value || width != value) // no default: NAN differs
-            failed |= json_object_set_new(json, key->name,
-                                          make_value(key, value, width));
-    }
-    return failed;
-}
-
-char *qn_model_write_json(const struct qn_model *model)
-{
-    json_t *root = json_object(), *layers = json_array();
-    int failed = json_object_set_new(root, "layers", layers);
-    for (int i = 0; i < model->layer_count && !failed; i++)
-        failed = write_layer(layers, &model->layers[i]);
-    char *text = failed ? NULL : qn_json_write(root);
-    json_decref(root);
-    return text;
 }

@@ -41,12 +41,9 @@ static qn_status set_number(struct qn_layer_spec *spec, const char *digits,
     return qn_layer_spec_set(spec, 0, value, where, error);
 }
 
-static qn_status parse_token(struct qn_model *model, const char *token,
-                             const char *what, qn_error *error)
+static qn_status parse_token(const char *token, const char *where,
+                             struct qn_layer_spec *spec, qn_error *error)
 {
-    char where[256];
-    snprintf(where, sizeof where, "%.150s: layer %d", what,
-             model->layer_count);
     if (!*token)
         return qn_fail(error, QN_FORMAT,
                        "%s is empty: a model is layers with single dashes "
@@ -59,28 +56,47 @@ static qn_status parse_token(struct qn_model *model, const char *token,
         layer && !is_width ? token + strlen(layer->name) : token;
     if (!layer || isalpha((unsigned char)*digits) || *digits == '_')
         return qn_model_fail_name(token, where, error);
-    struct qn_layer_spec spec = qn_layer_spec_make(layer);
+    if (layer->lists || layer->takes_many)
+        return qn_fail(error, QN_FORMAT,
+                       "%s: %s needs more than a number; write the model as "
+                       "JSON",
+                       where, layer->name);
+    *spec = qn_layer_spec_make(layer);
     if (*digits)
-        QN_TRY(set_number(&spec, digits, where, error));
-    QN_TRY(qn_layer_spec_check(&spec, where, error));
-    return qn_model_add(model, &spec, what, error);
+        QN_TRY(set_number(spec, digits, where, error));
+    return qn_layer_spec_check(spec, where, error);
+}
+
+static size_t count_layers(const char *text)
+{
+    size_t count = 1;
+    for (; *text; text++)
+        count += *text == '-';
+    return count;
 }
 
 qn_status qn_model_parse_text(struct qn_model *model, const char *text,
                               const char *what, qn_error *error)
 {
-    for (const char *rest = text;;) {
-        char token[MAX_TOKEN];
-        size_t length = strcspn(rest, "-");
+    struct qn_sequence *layers = &model->layers;
+    QN_TRY(qn_model_allot(model, count_layers(text), layers, what, error));
+    for (int i = 0; i < layers->count; i++) {
+        char token[MAX_TOKEN], where[256];
+        size_t length = strcspn(text, "-");
+        snprintf(where, sizeof where, "%.150s: layer %d", what, i);
         if (length >= sizeof token)
             return qn_fail(error, QN_FORMAT,
-                           "%.100s: layer %d is more than %d characters long",
-                           what, model->layer_count, MAX_TOKEN - 1);
-        memcpy(token, rest, length);
+                           "%s is more than %d characters long", where,
+                           MAX_TOKEN - 1);
+        memcpy(token, text, length);
         token[length] = 0;
-        QN_TRY(parse_token(model, token, what, error));
-        if (!rest[length])
-            return QN_OK;
-        rest += length + 1;
+        struct qn_layer_spec *spec = &layers->layers[i];
+        QN_TRY(parse_token(token, where, spec, error));
+        snprintf(token, sizeof token, "%d", i);
+        spec->path = qn_arena_string(&model->arena, token);
+        if (!spec->path)
+            return qn_fail_memory(error, sizeof token);
+        text += length + 1;
     }
+    return QN_OK;
 }
