@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cases.h"
+#include "op/conv.h"
 #include "op/norm.h"
 #include "op/op.h"
 #include "op/table.h"
@@ -22,22 +23,43 @@
 #define SHAPE_OF(p) lib_shape(&(p)->shape)
 #define DRAW &(struct qn_random_params){in[0], in[1], p->path}
 
+#define PAIR(name) .name = {p->name[0], p->name[1]}
+#define CONV                                                               \
+    PAIR(stride), PAIR(low), PAIR(high), PAIR(dilation), .groups = p->groups
+
 #define REAL qn_node_dtype(qn_constant(g, 0))
 
 // A row that has no builder of its own.
-static qn_node *make_node(qn_graph *g, const char *name, qn_node *const *in,
-                          int count)
+static const struct qn_op *row_named(const char *name)
 {
     int row = 0;
     while (strcmp(qn_ops[row]->name, name) != 0)
         row++;
-    return qn_node_create(g, qn_ops[row], in, count, NULL, NULL, 0);
+    return qn_ops[row];
 }
 
 static qn_node *qn_softmax_cross_entropy_grad(qn_graph *g,
                                               qn_node *const *in)
 {
-    return make_node(g, "softmax_cross_entropy_grad", in, 3);
+    return qn_node_create(g, row_named("softmax_cross_entropy_grad"), in, 3,
+                          NULL, NULL, 0);
+}
+
+static qn_node *qn_conv2d_weight_grad(qn_graph *g, qn_node *const *in,
+                                      const struct ref_params *p)
+{
+    struct qn_conv conv = {.groups = p->groups};
+    for (int i = 0; i < 2; i++) {
+        conv.stride[i] = p->stride[i];
+        conv.low[i] = p->low[i];
+        conv.high[i] = p->high[i];
+        conv.dilation[i] = p->dilation[i];
+        conv.kernel[i] = p->shape.dims[2 + i];
+        conv.large[i] = in[0]->shape.dims[2 + i];
+        conv.small[i] = in[1]->shape.dims[2 + i];
+    }
+    return qn_node_create(g, row_named("conv2d_weight_grad"), in, 2, NULL,
+                          &conv, sizeof conv);
 }
 
 static unsigned axes_of(const struct ref_params *p)
@@ -114,6 +136,10 @@ static unsigned axes_of(const struct ref_params *p)
     X(concat, in, count, p->axis)                                          \
     X(matmul, in[0], in[1],                                                \
       &(struct qn_matmul_params){p->trans_a, p->trans_b})                  \
+    X(conv2d, in[0], in[1], &(struct qn_conv2d_params){CONV})              \
+    X(conv_transpose2d, in[0], in[1],                                      \
+      &(struct qn_conv_transpose2d_params){CONV, PAIR(output_padding)})    \
+    X(conv2d_weight_grad, in, p)                                           \
     X(softmax, in[0], p->axis)                                             \
     X(log_softmax, in[0], p->axis)                                         \
     X(softmax_cross_entropy, in[0], in[1])                                 \

@@ -14,8 +14,8 @@ const struct case_group case_groups[] = {
     {"pointwise", cases_add_pointwise}, {"activation", cases_add_activation},
     {"broadcast", cases_add_broadcast},
     {"reduce", cases_add_reduce},       {"shape", cases_add_shape},
-    {"matmul", cases_add_matmul},       {"classify", cases_add_classify},
-    {"norm", cases_add_norm},
+    {"matmul", cases_add_matmul},       {"conv", cases_add_conv},
+    {"classify", cases_add_classify},   {"norm", cases_add_norm},
     {"chains", cases_add_chains},       {"random", cases_add_random},
     {NULL, NULL},
 };
@@ -124,6 +124,9 @@ int64_t case_size(const struct qn_case *c)
         size += count;
         largest = count > largest ? count : largest;
     }
+    if (strncmp(c->op, "conv", 4) == 0)
+        return size + ref_count(&c->in[0].shape) *
+                          ref_count(&c->in[1].shape) / c->in[0].shape.dims[1];
     // A product reads each element once for each column of the other.
     if (strcmp(c->op, "matmul") == 0)
         size *= (int64_t)sqrt((double)largest);

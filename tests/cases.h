@@ -96,6 +96,7 @@ void cases_add_reduce(void);
 void cases_add_norm(void);
 void cases_add_shape(void);
 void cases_add_matmul(void);
+void cases_add_conv(void);
 void cases_add_classify(void);
 void cases_add_chains(void);
 void cases_add_random(void);

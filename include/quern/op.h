@@ -169,6 +169,45 @@ struct qn_matmul_params {
 QN_API qn_node *qn_matmul(qn_graph *g, qn_node *a, qn_node *b,
                           const struct qn_matmul_params *params);
 
+// ---- convolution (cross-correlation, as everywhere in the field) ----
+// Images are [n, c, h, w]. Each pair is vertical, horizontal.
+struct qn_conv2d_params {
+    int64_t stride[2];   // 1
+    int64_t low[2];      // zeros above and to the left: 0
+    int64_t high[2];     // zeros below and to the right: 0
+    int64_t dilation[2]; // distance between the kernel's taps: 1
+    int64_t groups;      // 1; as many as channels: depthwise
+};
+#define QN_CONV2D_DEFAULTS .stride = {1, 1}, .dilation = {1, 1}, .groups = 1
+#define qn_conv2d_params(...) \
+    (&(struct qn_conv2d_params){QN_CONV2D_DEFAULTS, __VA_ARGS__})
+// x[n, c, h, w], w[o, c / groups, kh, kw]; y[n, o, p, q] = sum over the
+// group's channels i and the taps a, b of
+//   x[n, i, p stride + a dilation - low, q ...] w[o, i, a, b],
+// p = floor((h + low + high - dilation (kh - 1) - 1) / stride) + 1. `params`
+// may be NULL. A bias is the sum with a tensor [o, 1, 1].
+QN_API qn_node *qn_conv2d(qn_graph *g, qn_node *x, qn_node *w,
+                          const struct qn_conv2d_params *params);
+
+struct qn_conv_transpose2d_params {
+    int64_t stride[2];         // 1
+    int64_t low[2];            // rows and columns cut off there: 0
+    int64_t high[2];           // likewise: 0
+    int64_t dilation[2];       // 1
+    int64_t output_padding[2]; // less than stride or dilation: 0
+    int64_t groups;            // 1
+};
+#define qn_conv_transpose2d_params(...) \
+    (&(struct qn_conv_transpose2d_params){QN_CONV2D_DEFAULTS, __VA_ARGS__})
+// x[n, c, h, w], w[c, o / groups, kh, kw]: what qn_conv2d does to gradients.
+// y[n, o, p, q] = sum of x[n, i, s, t] w[i, o, a, b] over all s, a with
+//   p = s stride + a dilation - low, and likewise q, t, b;
+// p = (h - 1) stride - low - high + dilation (kh - 1) + output_padding + 1.
+// Zeiler et al. 2010. `params` may be NULL.
+QN_API qn_node *qn_conv_transpose2d(
+    qn_graph *g, qn_node *x, qn_node *w,
+    const struct qn_conv_transpose2d_params *params);
+
 // ---- classification ----
 // e^x_i / sum_j e^x_j along `axis`, shifted by the maximum against overflow
 QN_API qn_node *qn_softmax(qn_graph *g, qn_node *x, int axis);
@@ -302,6 +341,9 @@ QN_API int qn_op_describe(int index, qn_op_info *info);
 #define qn_pad(g, ...) qn_pad(QN_AT(g), __VA_ARGS__)
 #define qn_concat(g, ...) qn_concat(QN_AT(g), __VA_ARGS__)
 #define qn_matmul(g, ...) qn_matmul(QN_AT(g), __VA_ARGS__)
+#define qn_conv2d(g, ...) qn_conv2d(QN_AT(g), __VA_ARGS__)
+#define qn_conv_transpose2d(g, ...) \
+    qn_conv_transpose2d(QN_AT(g), __VA_ARGS__)
 #define qn_softmax(g, ...) qn_softmax(QN_AT(g), __VA_ARGS__)
 #define qn_log_softmax(g, ...) qn_log_softmax(QN_AT(g), __VA_ARGS__)
 #define qn_softmax_cross_entropy(g, ...) \

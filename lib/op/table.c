@@ -77,6 +77,10 @@
     X(norm_sums)                                                           \
     X(standardize)                                                         \
     X(batch_norm)                                                          \
+    /* conv.c */                                                           \
+    X(conv2d)                                                              \
+    X(conv_transpose2d)                                                    \
+    X(conv2d_weight_grad)                                                  \
     /* softmax.c */                                                        \
     X(softmax)                                                             \
     X(log_softmax)                                                         \

@@ -28,18 +28,22 @@ static struct step *add_step(struct qn_plan *plan, const struct qn_node *root)
 
 // ---- hooks on a kernel's store ----
 
-// Does y repeat along all dimensions of x but the last one?
-static bool is_row_of(const struct qn_node *y, const struct qn_node *x)
+// Does y repeat along all dimensions of x but one? Counted from the end.
+static bool is_row_of(const struct qn_node *y, const struct qn_node *x,
+                      int axis)
 {
-    int64_t last = x->shape.rank ? x->shape.dims[x->shape.rank - 1] : 1;
-    return qn_node_count(y) == last && y->shape.rank > 0 &&
-           y->shape.dims[y->shape.rank - 1] == last;
+    if (axis >= x->shape.rank || axis >= y->shape.rank)
+        return false;
+    int64_t size = x->shape.dims[x->shape.rank - 1 - axis];
+    return qn_node_count(y) == size &&
+           y->shape.dims[y->shape.rank - 1 - axis] == size;
 }
 
-// The hook that does the work of `user` on the kernel's result `value`, and
-// the other operand. 0 if there is none.
-static int match_hook(const struct qn_plan *plan, const struct qn_node *user,
-                      const struct qn_node *value,
+// The hook by which `launch` does the work of `user` on its result `value`,
+// and the other operand. 0 if there is none.
+static int match_hook(const struct qn_plan *plan,
+                      const struct qn_launch *launch,
+                      const struct qn_node *user, const struct qn_node *value,
                       const struct qn_node **other)
 {
     int hook = user->op->store_hook;
@@ -60,8 +64,9 @@ static int match_hook(const struct qn_plan *plan, const struct qn_node *user,
         return 0;
     if (qn_node_count(*other) == qn_node_count(value))
         return hook;
-    return hook == QN_HOOK_ADD && is_row_of(*other, user) ? QN_HOOK_ADD_ROW
-                                                          : 0;
+    const bool is_row = hook == QN_HOOK_ADD &&
+                        is_row_of(*other, user, launch->hook_axis);
+    return is_row ? QN_HOOK_ADD_ROW : 0;
 }
 
 static void take_hook(struct step *step, int hook,
@@ -81,7 +86,8 @@ static void take_hook(struct step *step, int hook,
 static void absorb_tail(struct qn_plan *plan, struct step *step)
 {
     const struct qn_work *work = step->work;
-    int offered = work->launches[work->launch_count - 1]->store_hooks;
+    const struct qn_launch *launch = work->launches[work->launch_count - 1];
+    const int offered = launch->store_hooks;
     const int capacity = (int)(sizeof step->tail / sizeof *step->tail);
     while (offered && step->tail_count < capacity) {
         const struct value *v = value_of(plan, step->root);
@@ -89,7 +95,7 @@ static void absorb_tail(struct qn_plan *plan, struct step *step)
             v->consumers != 1)
             return;
         const struct qn_node *user = plan->users[step->root->id][0], *other;
-        int hook = match_hook(plan, user, step->root, &other);
+        int hook = match_hook(plan, launch, user, step->root, &other);
         if (!(hook & offered) || hook <= step->hooks)
             return;
         if (other)

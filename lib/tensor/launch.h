@@ -20,7 +20,7 @@ enum {
 enum {
     QN_OPERAND_OUT = 0,
     QN_OPERAND_SCRATCH = 1,  // + i
-    QN_OPERAND_HOOK_ROW = 8, // vector along the columns, for QN_HOOK_ADD_ROW
+    QN_OPERAND_HOOK_ROW = 8, // vector along one dimension, for QN_HOOK_ADD_ROW
     QN_OPERAND_HOOK_FULL = 9,  // as large as the output, QN_HOOK_ADD
     QN_OPERAND_HOOK_GATE = 10, // as large as the output, QN_HOOK_GATE
     QN_OPERAND_IN = 16,        // + i
@@ -29,7 +29,7 @@ enum {
 // What a heavy kernel can do to its result while storing it, in this order.
 // A kernel that offers hooks gets the flags by an argument QN_ARG_HOOKS.
 enum {
-    QN_HOOK_ADD_ROW = 1, // v += row[column]
+    QN_HOOK_ADD_ROW = 1, // v += row[place along hook_axis]
     QN_HOOK_ADD = 2,     // v += full[i]
     QN_HOOK_RELU = 4,    // v = v < 0 ? 0 : v
     QN_HOOK_GATE = 8,    // v = gate[i] > 0 ? v : 0
@@ -69,6 +69,8 @@ struct qn_launch {
     struct qn_arg args[QN_MAX_ARGS];
     int arg_count;
     int store_hooks;  // QN_HOOK_* that this launch can do
+    int hook_axis;    // the output's dimension along which the row runs,
+                      // counted from the end: 0 is the last one
     // Operand whose loads may be a chain of pointwise nodes, 0: none. The file
     // then takes its parameters by LOAD_PARAMS and reads elements i to i+m-1
     // of the contiguous operand by LOADV(i, m); both have defaults in the file.

@@ -80,6 +80,7 @@ ref_function *ref_find(const char *name)
         ref_reduce,
         ref_shape,
         ref_product,
+        ref_conv,
         ref_classify,
         ref_random,
         ref_norm,

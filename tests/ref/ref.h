@@ -34,6 +34,8 @@ struct ref_params {
     int64_t low[REF_MAX_RANK], high[REF_MAX_RANK], inner[REF_MAX_RANK];
     bool trans_a, trans_b;
     int64_t count; // classes, rows taken, groups, dimensions
+    // convolution, with low and high; pairs are vertical, horizontal
+    int64_t stride[2], dilation[2], output_padding[2], groups;
     const char *path; // random: scope and use, "block.dropout"
 };
 
@@ -59,6 +61,7 @@ extern const struct ref_op
     ref_reduce[],
     ref_shape[],
     ref_product[],
+    ref_conv[],
     ref_classify[],
     ref_random[],
     ref_norm[];
