@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+"""Makes cases.json and tensors.safetensors: what PyTorch computes.
+
+make.py [FOLDER]        (needs torch; Debian: python3-torch)
+
+For each case a model or loss of ours and PyTorch's counterpart are given the
+same input, parameters and dy; the files then hold, as float32, what PyTorch
+computes in double precision from these float32 values: output, gradients of
+sum(y * dy) to the input and to all parameters, and the state afterwards.
+
+A new layer or loss is one line in the lists below. test_golden.c compares.
+"""
+import json
+import struct
+import sys
+import zlib
+from pathlib import Path
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+folder = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent)
+cases, tensors = [], {}
+
+
+def rounded(t):
+    """Exact in float32, computed with in double."""
+    return t.float().double()
+
+
+def keep(case, name, t):
+    t = t.detach()
+    tensors[f"{case}/{name}"] = t.int() if t.dtype == torch.int64 else t.float()
+
+
+def seed(name):
+    torch.manual_seed(zlib.crc32(name.encode()))
+
+
+def random_state(module):
+    """Parameters and statistics away from their simple first values."""
+    for key, t in module.state_dict().items():
+        if t.dtype.is_floating_point:
+            is_variance = key.endswith("running_var")
+            with torch.no_grad():
+                t.copy_(rounded(torch.rand_like(t) + 0.5 if is_variance
+                                else torch.randn_like(t) * 0.4))
+
+
+def layer(name, model, module, shape, train=False, names=None, scale=1.0):
+    """`model`: our layers. `names`: where our parameters' names are not
+    PyTorch's, which are those of nn.Sequential(module)."""
+    seed(name)
+    names = names or {}
+    net = module if isinstance(module, nn.Sequential) else nn.Sequential(
+        module if isinstance(module, nn.Module) else Function(module))
+    net = net.double().train(train)
+    random_state(net)
+    x = rounded(torch.randn(shape).double() * scale).requires_grad_()
+    state = {k: v.clone() for k, v in net.state_dict().items()
+             if v.dtype.is_floating_point}
+    y = net(x)
+    dy = rounded(torch.randn_like(y))
+    (y * dy).sum().backward()
+    cases.append({"name": name, "model": {"layers": model}, "training": train})
+    for key, t in (("x", x), ("y", y), ("dy", dy), ("dx", x.grad)):
+        keep(name, key, t)
+    parameters = dict(net.named_parameters())
+    for key, t in state.items():
+        ours = names.get(key, key)
+        keep(name, "before/" + ours, t)
+        if key in parameters:
+            keep(name, "gradient/" + ours, parameters[key].grad)
+        elif train:
+            keep(name, "after/" + ours, net.state_dict()[key])
+
+
+class Function(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+def loss(name, ours, function, shape, target):
+    """`ours`: a name of `quern list losses`. `target`: a tensor."""
+    seed(name)
+    x = rounded(torch.randn(shape).double()).requires_grad_()
+    if target.dtype.is_floating_point:
+        target = rounded(target)
+    y = function(x, target)
+    y.backward()
+    cases.append({"name": name, "loss": ours})
+    for key, t in (("x", x), ("target", target), ("y", y), ("dx", x.grad)):
+        keep(name, key, t)
+
+
+def one(kind, **keys):
+    return [{"type": kind, **keys}]
+
+
+# ---- layers ----
+
+layer("dense", one("dense", units=5), nn.Linear(7, 5), [3, 7])
+layer("dense without bias", one("dense", units=1, bias=False),
+      nn.Linear(33, 1, bias=False), [5, 33])
+layer("dense of images", one("dense", units=17),
+      nn.Sequential(nn.Flatten(), nn.Linear(30, 17)), [7, 2, 3, 5],
+      names={"1.weight": "0.weight", "1.bias": "0.bias"})
+layer("flatten", one("flatten"), nn.Flatten(), [3, 2, 5, 3])
+layer("two layers", one("dense", units=9) + one("tanh") +
+      one("dense", units=4),
+      nn.Sequential(nn.Linear(11, 9), nn.Tanh(), nn.Linear(9, 4)), [5, 11])
+
+for shape in ([7, 13], [3, 5, 3, 7]):
+    of = f" {len(shape)}-d"
+    layer("relu" + of, one("relu"), nn.ReLU(), shape)
+    layer("sigmoid" + of, one("sigmoid"), nn.Sigmoid(), shape, scale=3)
+    layer("tanh" + of, one("tanh"), nn.Tanh(), shape, scale=2)
+    layer("leaky_relu" + of, one("leaky_relu", slope=0.125),
+          nn.LeakyReLU(0.125), shape)
+    layer("softmax" + of, one("softmax"), nn.Softmax(1), shape, scale=2)
+    layer("log_softmax" + of, one("log_softmax"), nn.LogSoftmax(1), shape,
+          scale=2)
+
+layer("leaky_relu, default slope", one("leaky_relu"), nn.LeakyReLU(), [5, 7])
+layer("dropout, predicting", one("dropout", p=0.3), nn.Dropout(0.3), [5, 7])
+
+# ---- losses ----
+
+loss("softmax_cross_entropy", "softmax_cross_entropy", nn.CrossEntropyLoss(),
+     [7, 5], torch.tensor([0, 4, 2, 2, 1, 3, 0]))
+loss("mean_squared", "mean_squared", nn.MSELoss(), [3, 7],
+     torch.linspace(-2, 2, 21).double().reshape(3, 7))
+
+# ---- the files ----
+
+assert len({c["name"] for c in cases}) == len(cases), "a name twice"
+header, data = {"__metadata__": {"format": "pt"}}, b""
+for name, t in tensors.items():
+    content = t.contiguous().numpy().tobytes()
+    header[name] = {"dtype": "I32" if t.dtype == torch.int32 else "F32",
+                    "shape": list(t.shape),
+                    "data_offsets": [len(data), len(data) + len(content)]}
+    data += content
+text = json.dumps(header, separators=(",", ":")).encode()
+text += b" " * (-len(text) % 8)
+(folder / "tensors.safetensors").write_bytes(
+    struct.pack("<Q", len(text)) + text + data)
+(folder / "cases.json").write_text(
+    "[\n" + ",\n".join(json.dumps(c) for c in cases) + "\n]\n")
+print(f"{len(cases)} cases, {len(tensors)} tensors, "
+      f"{len(data) + len(text)} bytes")
