@@ -77,7 +77,7 @@ static const char *const bad[][2] = {
     {"mpl", "did you mean \"mlp\"?"},
     {"512-xyzzyxyzzy", "no layer is called \"xyzzyxyzzy\" ("},
     {"512-relux", "no layer is called \"relux\""},
-    {"512-relu6", "layer 1: relu takes no number, not \"6\""},
+    {"512-relu7", "layer 1: relu takes no number, not \"7\""},
     {"dropout.5", "\".5\" is no number"},
     {"dropout0,5", "\"0,5\" is no number"},
     {"0512", "\"0512\" is no number"},

@@ -132,6 +132,12 @@ qn_node *qn_layer_run(const struct qn_layer_use *use, qn_graph *g, int i,
 // x[n, ...] as [n, all features]
 qn_node *qn_layer_flatten(qn_graph *g, qn_node *x);
 
+// Stochastic depth (Huang et al. 2016): drawing, each sample of `branch` is
+// kept whole with probability `survival` and else 0; predicting, all are
+// scaled by it. What it is added to goes on as it is.
+qn_node *qn_layer_keep_branch(qn_graph *g, qn_node *branch, double survival,
+                              const struct qn_layer_use *use);
+
 // Keys of layers with a weight [out, ...] and a bias [out]: whether there is a
 // bias, and how both start. A layer puts them, as QN_WEIGHT_KEYS, at some place
 // among its keys and hands on `values` from there.
