@@ -259,6 +259,20 @@ class Runs(Folder):
                  for i in range(2)]
         self.assertEqual(files[0], files[1])
 
+    def test_steps_end_a_run(self):
+        out = self.folder / "run"
+        done = run("train", *SMALL, "--steps", 0, "--out", out, "--quiet")
+        self.assertIn("go on by: quern train --resume", done.stdout)
+        told = run_json("train", "--resume", out, "--steps", 14,
+                        "--log-every", 2, "--quiet")
+        self.assertEqual((told["steps"], told["epochs"]), (14, 1))
+        self.assertFalse(told["interrupted"])
+        lines = [json.loads(line) for line in
+                 (out / "steps.jsonl").read_text().splitlines()]
+        self.assertEqual([line["step"] for line in lines],
+                         [2, 4, 6, 8, 10, 12, 14])
+        self.assertEqual([line["epoch"] for line in lines], 6 * [1] + [2])
+
     def test_run_folders_are_numbered(self):
         for i in (1, 2):
             told = run_json("train", *SMALL, "--epochs", 1, "--quiet",

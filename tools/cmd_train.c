@@ -12,7 +12,7 @@ enum { PATH_SIZE = 1024, RUNS_MAX = 100000 };
 struct options {
     const char *data, *device, *out, *resume, *optimizer, *loss;
     double lr, momentum, weight_decay;
-    int64_t epochs, batch_size, seed, checkpoint_every;
+    int64_t epochs, batch_size, seed, checkpoint_every, steps, log_every;
     bool json, quiet, profile;
 };
 
@@ -132,6 +132,10 @@ static void set_params(struct job *job)
         params->seed = (uint64_t)options->seed;
     if (is_given(job, "checkpoint-every"))
         params->checkpoint_every = options->checkpoint_every;
+    if (is_given(job, "steps"))
+        params->max_steps = options->steps;
+    if (is_given(job, "log-every"))
+        params->log_every = options->log_every;
 }
 
 static bool open_inputs(struct job *job, int *status)
@@ -217,6 +221,9 @@ static int print_result_json(const struct job *job,
 static void print_result(const struct job *job, const qn_fit_result *result)
 {
     char seconds[SHORT_TEXT];
+    if (result->epochs < job->params.epochs && !result->interrupted)
+        printf("stopped after %lld steps, as asked; go on by: quern train "
+               "--resume %s\n", (long long)result->steps, job->out);
     if (result->epochs == 0)
         return;
     printf("test accuracy %.2f %%, test loss %.4f after %d epochs "
@@ -256,11 +263,16 @@ static void print_profile(qn_device *device)
 
 static int on_progress(void *user, const qn_progress *progress)
 {
-    const struct job *job = user;
+    struct job *job = user;
     static int calls;
     // Before the first step there is nothing to save: Ctrl-C just ends.
     if (++calls == 2)
         catch_interrupts();
+    // By now they lie on the device.
+    if (calls == 2) {
+        free(job->dataset->train_x);
+        job->dataset->train_x = NULL;
+    }
     if (!job->options.quiet)
         show_progress(progress);
     return is_interrupted();
@@ -334,6 +346,8 @@ int run_train(const struct command *command, int argc, const char **argv)
         {"data", "D", "data set [digits]", FLAG_TEXT, &o->data, 0, 0, false},
         {"epochs", "N", "times through the data [10]", FLAG_COUNT, &o->epochs,
          1, 1e6, false},
+        {"steps", "N", "end after N steps in all, also within an epoch",
+         FLAG_COUNT, &o->steps, 0, 1e15, false},
         {"batch-size", "N", "samples a step [128]", FLAG_COUNT,
          &o->batch_size, 1, 1e9, false},
         {"optimizer", "O",
@@ -355,6 +369,8 @@ int run_train(const struct command *command, int argc, const char **argv)
          &o->resume, 0, 0, false},
         {"checkpoint-every", "N", "save every N steps; each epoch's end always is",
          FLAG_COUNT, &o->checkpoint_every, 1, 1e15, false},
+        {"log-every", "N", "write the loss of every Nth step to steps.jsonl",
+         FLAG_COUNT, &o->log_every, 1, 1e15, false},
         FLAG_DEVICE(o->device),
         {"profile", NULL, "time every kernel and print a table", FLAG_SWITCH,
          &o->profile, 0, 0, false},

@@ -34,7 +34,8 @@ typedef struct qn_progress {
 
 struct qn_fit_params {
     const qn_model *model;
-    const qn_dataset *dataset;
+    const qn_dataset *dataset; // its training samples are not looked at any
+                               // more once `progress` told of a step
     int epochs;              // 10
     int64_t batch_size;      // 128; the last batch of an epoch may be smaller
     const char *optimizer;   // "sgd"; "adam:beta1=0.8,eps=1e-7" sets more
@@ -50,6 +51,11 @@ struct qn_fit_params {
                              // `epochs` must be as in that run (qn_run_open
                              // tells how that was)
     int64_t checkpoint_every; // steps; 0: at each epoch's end
+    int64_t max_steps;        // ends after so many steps in all, also within
+                              // an epoch; 0 saves the first values; -1: none
+    int64_t log_every;        // steps between the lines of steps.jsonl, each
+                              // with the loss of its step's batch, which is
+                              // waited for; 0: no such file
     const char *label;        // kept in config.json, say the model's short
                               // form; may be NULL
     // Called before the first step, which may have to wait for compilers, then
@@ -64,7 +70,7 @@ QN_API struct qn_fit_params qn_fit_defaults(void);
     (&(struct qn_fit_params){QN_FIT_DEFAULTS, __VA_ARGS__})
 #define QN_FIT_DEFAULTS                                             \
     .epochs = 10, .batch_size = 128, .optimizer = "sgd",            \
-    .momentum = QN_NAN, .weight_decay = QN_NAN,                     \
+    .momentum = QN_NAN, .weight_decay = QN_NAN, .max_steps = -1,    \
     .loss = "softmax_cross_entropy"
 #define QN_NAN ((double)NAN)
 
@@ -88,7 +94,7 @@ typedef struct qn_fit_result {
 } qn_fit_result;
 
 // Trains. Writes config.json, metrics.jsonl, last.safetensors and
-// best.safetensors into `out` (docs/run-folder.md). The same arguments on the
+// best.safetensors, perhaps steps.jsonl, into `out` (docs/run-folder.md). The same arguments on the
 // same device end with the same parameters, bit by bit, also after a resume.
 // Parameters' first values, the order of samples and all draws follow from
 // `seed`. QN_INTERRUPTED after a stop by `progress`; `result` is then filled as

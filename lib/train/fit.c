@@ -73,13 +73,17 @@ static qn_progress describe(const struct fit *fit)
     const struct qn_reading *reading = &fit->reading;
     double samples = reading->sample ? (double)reading->sample : 1;
     double per_second = rate(fit);
+    int64_t steps = per_epoch * settings->epochs;
+    steps = steps < settings->max_steps ? steps : settings->max_steps;
     int64_t left = (settings->epochs - fit->state.epoch) * count -
                    reading->sample;
+    if (left > (steps - reading->step) * settings->batch_size)
+        left = (steps - reading->step) * settings->batch_size;
     return (qn_progress){
         .epoch = fit->state.epoch + 1,
         .epochs = settings->epochs,
         .step = reading->step,
-        .steps = per_epoch * settings->epochs,
+        .steps = steps,
         .sample = reading->sample,
         .samples = count,
         .loss = reading->sample ? reading->loss_sum / samples : (double)NAN,
@@ -118,6 +122,24 @@ static qn_status open_folder(struct fit *fit, const qn_run *run,
     return qn_os_make_folder(out, false, error);
 }
 
+// The samples for training lie on the device in one piece.
+static qn_status check_room(const struct fit *fit, qn_error *error)
+{
+    const qn_dataset *data = fit->settings.dataset;
+    const qn_device_info *info = qn_device_describe(fit->device);
+    const double mebibyte = 1024 * 1024;
+    double size = (double)data->train_count *
+                  (double)qn_shape_count(&data->shape);
+    if (size <= (double)info->max_alloc_size &&
+        size <= (double)info->memory_size)
+        return QN_OK;
+    return qn_fail(error, QN_DEVICE,
+                   "the training samples of %s need %.1f MiB in one piece, "
+                   "but %s allocates at most %.1f MiB at once: take another "
+                   "device or fewer samples", data->name, size / mebibyte,
+                   info->name, (double)info->max_alloc_size / mebibyte);
+}
+
 static qn_status fill_store(struct fit *fit, qn_error *error)
 {
     const qn_dataset *data = fit->settings.dataset;
@@ -140,6 +162,7 @@ static qn_status build(struct fit *fit, qn_error *error)
     const struct qn_settings *settings = &fit->settings;
     const qn_dataset *data = settings->dataset;
     int64_t rest = data->train_count % settings->batch_size;
+    QN_TRY(check_room(fit, error));
     fit->store = qn_store_create(fit->device, error);
     if (!fit->store)
         return QN_DEVICE;
@@ -216,9 +239,10 @@ static qn_status set_up(struct fit *fit, const qn_run *run, qn_error *error)
     QN_TRY(build(fit, error));
     QN_TRY(fill_variables(fit, run, error));
     // An earlier run's lines in this folder would mix with this one's.
-    if (has_folder(fit))
-        QN_TRY(qn_folder_cut_metrics(fit->folder, fit->state.epoch, error));
-    return QN_OK;
+    if (!has_folder(fit))
+        return QN_OK;
+    QN_TRY(qn_folder_cut_metrics(fit->folder, fit->state.epoch, error));
+    return qn_folder_cut_steps(fit->folder, fit->state.step, error);
 }
 
 // ---- saving ----
@@ -361,11 +385,29 @@ static qn_status save_last(struct fit *fit, qn_error *error)
     return QN_OK;
 }
 
+// The loss of the step that was just run, into steps.jsonl.
+static qn_status log_step(struct fit *fit, qn_error *error)
+{
+    float loss;
+    int index = qn_store_find(fit->store, QN_GROUP_LOSS, QN_METRIC_NOW);
+    QN_TRY(catch_up(fit, error));
+    QN_TRY(qn_store_read(fit->store, index, &loss, sizeof loss, error));
+    qn_progress where = describe(fit);
+    QN_TRY(qn_folder_add_step(fit->folder, &where, (double)loss, error));
+    start_clock(fit);
+    return QN_OK;
+}
+
+static bool is_every(int64_t step, int64_t every)
+{
+    return every > 0 && step % every == 0;
+}
+
 static qn_status after_step(struct fit *fit, bool is_first, qn_error *error)
 {
-    int64_t every = fit->settings.checkpoint_every;
+    const struct qn_settings *settings = &fit->settings;
     bool is_new = false, at_end =
-        fit->state.sample == fit->settings.dataset->train_count;
+        fit->state.sample == settings->dataset->train_count;
     if (is_first)
         QN_TRY(after_first_step(fit, error));
     else
@@ -373,8 +415,10 @@ static qn_status after_step(struct fit *fit, bool is_first, qn_error *error)
                              &fit->reading, &is_new, error));
     if (is_new)
         QN_TRY(check_reading(fit, error));
-    bool saves = has_folder(fit) && !at_end && every &&
-                 fit->state.step % every == 0;
+    if (has_folder(fit) && is_every(fit->state.step, settings->log_every))
+        QN_TRY(log_step(fit, error));
+    bool saves = has_folder(fit) && !at_end &&
+                 is_every(fit->state.step, settings->checkpoint_every);
     if (saves)
         QN_TRY(save_last(fit, error));
     if (saves || qn_os_seconds() - fit->last_progress >= progress_period) {
@@ -400,10 +444,15 @@ static qn_status begin_epoch(struct fit *fit, qn_error *error)
     return QN_OK;
 }
 
+static bool is_over(const struct fit *fit)
+{
+    return fit->stop || fit->state.step >= fit->settings.max_steps;
+}
+
 static qn_status run_steps(struct fit *fit, qn_error *error)
 {
     int64_t count = fit->settings.dataset->train_count;
-    while (fit->state.sample < count && !fit->stop) {
+    while (fit->state.sample < count && !is_over(fit)) {
         int64_t left = count - fit->state.sample;
         int64_t batch = fit->settings.batch_size;
         struct qn_train_stage *stage = left < batch ? &fit->rest : &fit->full;
@@ -479,9 +528,19 @@ static qn_status end_epoch(struct fit *fit, qn_error *error)
     return QN_OK;
 }
 
+// A run without a step: its first values, to go on from.
+static qn_status save_start(struct fit *fit, qn_error *error)
+{
+    if (has_folder(fit))
+        QN_TRY(begin_files(fit, error));
+    return save(fit, "last.safetensors", error);
+}
+
 static qn_status run_epochs(struct fit *fit, qn_error *error)
 {
-    while (fit->state.epoch < fit->settings.epochs && !fit->stop) {
+    if (fit->settings.max_steps == 0 && fit->state.step == 0)
+        return save_start(fit, error);
+    while (fit->state.epoch < fit->settings.epochs && !is_over(fit)) {
         QN_TRY(begin_epoch(fit, error));
         QN_TRY(run_steps(fit, error));
         if (fit->state.sample == fit->settings.dataset->train_count)
@@ -489,7 +548,8 @@ static qn_status run_epochs(struct fit *fit, qn_error *error)
         else
             QN_TRY(save_last(fit, error));
     }
-    fit->result->interrupted = fit->state.epoch < fit->settings.epochs;
+    fit->result->interrupted = fit->stop &&
+                               fit->state.epoch < fit->settings.epochs;
     return QN_OK;
 }
 

@@ -64,7 +64,7 @@ qn_status qn_folder_save(const char *folder, const char *name,
     return status;
 }
 
-// ---- metrics.jsonl ----
+// ---- metrics.jsonl, steps.jsonl ----
 
 static json_t *number(double value)
 {
@@ -84,11 +84,25 @@ static qn_status append(const char *path, const char *line, qn_error *error)
     return QN_OK;
 }
 
+// Appends `json`, which it takes over, as a line.
+static qn_status add_line(const char *folder, const char *name, json_t *json,
+                          qn_error *error)
+{
+    char path[QN_PATH_SIZE];
+    char *line = json ? json_dumps(json, JSON_REAL_PRECISION(9)) : NULL;
+    json_decref(json);
+    if (!line)
+        return qn_fail_memory(error, 1);
+    qn_status status = join(folder, name, path, error);
+    if (status == QN_OK)
+        status = append(path, line, error);
+    free(line);
+    return status;
+}
+
 qn_status qn_folder_add_metrics(const char *folder, const qn_progress *end,
                                 qn_error *error)
 {
-    char path[QN_PATH_SIZE];
-    QN_TRY(join(folder, "metrics.jsonl", path, error));
     json_t *json = json_pack(
         "{si sI so so so so so so so}", "epoch", end->epoch, "step",
         (json_int_t)end->step, "train_loss", number(end->loss),
@@ -96,38 +110,80 @@ qn_status qn_folder_add_metrics(const char *folder, const qn_progress *end,
         number(end->test_loss), "test_accuracy", number(end->test_accuracy),
         "lr", number(end->lr), "seconds", number(end->seconds),
         "samples_per_second", number(end->samples_per_second));
-    char *line = json ? json_dumps(json, JSON_REAL_PRECISION(9)) : NULL;
-    json_decref(json);
-    if (!line)
-        return qn_fail_memory(error, 1);
-    qn_status status = append(path, line, error);
-    free(line);
-    return status;
+    return add_line(folder, "metrics.jsonl", json, error);
 }
 
-// Bytes of the first `count` whole lines.
-static size_t lines_size(const unsigned char *data, size_t size, int count)
+// "step" comes first: cutting relies on it.
+qn_status qn_folder_add_step(const char *folder, const qn_progress *where,
+                             double loss, qn_error *error)
+{
+    json_t *json = json_pack("{sI si so so}", "step", (json_int_t)where->step,
+                             "epoch", where->epoch, "loss", number(loss),
+                             "lr", number(where->lr));
+    return add_line(folder, "steps.jsonl", json, error);
+}
+
+// Whether the line, one of `size` bytes, is to stay; `number` counts from 0.
+typedef bool line_test(const unsigned char *line, size_t size, int64_t number,
+                   int64_t limit);
+
+static bool is_epoch_within(const unsigned char *line, size_t size,
+                            int64_t number, int64_t limit)
+{
+    (void)line;
+    (void)size;
+    return number < limit;
+}
+
+static bool is_step_within(const unsigned char *line, size_t size,
+                           int64_t number, int64_t limit)
+{
+    char text[64];
+    long long step;
+    (void)number;
+    snprintf(text, sizeof text, "%.*s", (int)(size < 60 ? size : 60), line);
+    return sscanf(text, "{\"step\": %lld,", &step) == 1 && step <= limit;
+}
+
+// Bytes of the first whole lines that are to stay.
+static size_t lines_size(const unsigned char *data, size_t size,
+                         int64_t limit, line_test *keeps)
 {
     size_t end = 0;
-    for (size_t i = 0; i < size && count > 0; i++)
-        if (data[i] == '\n') {
-            end = i + 1;
-            count--;
-        }
+    int64_t number = 0;
+    for (size_t i = 0; i < size; i++) {
+        if (data[i] != '\n')
+            continue;
+        if (!keeps(data + end, i - end, number++, limit))
+            break;
+        end = i + 1;
+    }
     return end;
+}
+
+static qn_status cut(const char *folder, const char *name, int64_t limit,
+                     line_test *keeps, qn_error *error)
+{
+    char path[QN_PATH_SIZE];
+    unsigned char *data;
+    size_t size;
+    QN_TRY(join(folder, name, path, error));
+    if (!qn_os_is_file(path))
+        return QN_OK;
+    QN_TRY(qn_os_read_file(path, METRICS_LIMIT, &data, &size, error));
+    size_t keep = lines_size(data, size, limit, keeps);
+    free(data);
+    return keep == size ? QN_OK : qn_os_truncate_file(path, keep, error);
 }
 
 qn_status qn_folder_cut_metrics(const char *folder, int epochs,
                                 qn_error *error)
 {
-    char path[QN_PATH_SIZE];
-    unsigned char *data;
-    size_t size;
-    QN_TRY(join(folder, "metrics.jsonl", path, error));
-    if (!qn_os_is_file(path))
-        return QN_OK;
-    QN_TRY(qn_os_read_file(path, METRICS_LIMIT, &data, &size, error));
-    size_t keep = lines_size(data, size, epochs);
-    free(data);
-    return keep == size ? QN_OK : qn_os_truncate_file(path, keep, error);
+    return cut(folder, "metrics.jsonl", epochs, is_epoch_within, error);
+}
+
+qn_status qn_folder_cut_steps(const char *folder, int64_t steps,
+                              qn_error *error)
+{
+    return cut(folder, "steps.jsonl", steps, is_step_within, error);
 }

@@ -124,6 +124,8 @@ qn_status qn_settings_resolve(const struct qn_fit_params *params,
     QN_REQUIRE(error, params->epochs >= 1);
     QN_REQUIRE(error, params->batch_size >= 1);
     QN_REQUIRE(error, params->checkpoint_every >= 0);
+    QN_REQUIRE(error, params->max_steps >= -1);
+    QN_REQUIRE(error, params->log_every >= 0);
     QN_REQUIRE(error, params->seed <= UINT32_MAX);
     QN_REQUIRE(error, params->lr >= 0 && isfinite(params->lr));
     *settings = (struct qn_settings){
@@ -132,6 +134,8 @@ qn_status qn_settings_resolve(const struct qn_fit_params *params,
         .epochs = params->epochs,
         .batch_size = params->batch_size,
         .checkpoint_every = params->checkpoint_every,
+        .max_steps = params->max_steps < 0 ? INT64_MAX : params->max_steps,
+        .log_every = params->log_every,
         .seed = params->seed,
         .label = params->label,
     };

@@ -135,6 +135,11 @@ static qn_status build_graph(struct qn_train_stage *stage,
     optimizer.step = stage->step;
     qn_optimizer_build(g, loss, &optimizer);
     add_metrics(stage, loss, logits, labels, batch);
+    if (settings->log_every) {
+        const qn_shape one = qn_shape_of(1);
+        qn_assign(g, qn_variable(g, QN_GROUP_LOSS, QN_METRIC_NOW, QN_FLOAT32,
+                                 one), qn_reshape(g, loss, one));
+    }
     return qn_graph_check(g, error);
 }
 

@@ -19,6 +19,8 @@ struct qn_settings {
     int epochs;
     int64_t batch_size;
     int64_t checkpoint_every;
+    int64_t max_steps; // INT64_MAX: all
+    int64_t log_every;
     uint64_t seed;
     const char *label;
 };
@@ -74,6 +76,12 @@ qn_status qn_folder_save(const char *folder, const char *name,
 // Appends a line to metrics.jsonl.
 qn_status qn_folder_add_metrics(const char *folder, const qn_progress *end,
                                 qn_error *error);
+// Appends a line to steps.jsonl; `where` tells step, epoch and learning rate.
+qn_status qn_folder_add_step(const char *folder, const qn_progress *where,
+                             double loss, qn_error *error);
+// Cuts steps.jsonl back to the lines of the first `steps` steps.
+qn_status qn_folder_cut_steps(const char *folder, int64_t steps,
+                              qn_error *error);
 // Cuts metrics.jsonl back to the lines of the first `epochs` epochs.
 qn_status qn_folder_cut_metrics(const char *folder, int epochs,
                                 qn_error *error);
@@ -109,12 +117,16 @@ void qn_train_stage_finish(struct qn_train_stage *stage);
 #define QN_GROUP_IMAGES "@train.images"
 #define QN_GROUP_LABELS "@train.labels"
 #define QN_GROUP_ORDER "@train.order"
+#define QN_GROUP_LOSS "@train.loss"
 #define QN_GROUP_METRICS "training.metrics"
 // Variables of the metrics: the sum of losses and the count of right answers
 // in this epoch, and the first step whose loss was not finite, or 0.
 #define QN_METRIC_LOSS "loss_sum"
 #define QN_METRIC_CORRECT "correct"
 #define QN_METRIC_BAD "bad_step"
+// The loss of the last step, in a group of its own and only where steps are
+// logged.
+#define QN_METRIC_NOW "loss"
 
 // x = (pixels - offset) * scale
 qn_node *qn_scale_pixels(qn_graph *g, qn_node *pixels,
