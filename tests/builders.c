@@ -72,6 +72,31 @@ static unsigned axes_of(const struct ref_params *p)
 
 #define GIVEN(i) (count > (i) ? in[i] : NULL)
 
+#define WINDOWS                                                            \
+    &(struct qn_pool_params)                                               \
+    {                                                                      \
+        .kernel = {p->kernel[0], p->kernel[1], p->kernel[2]},              \
+        .stride = {p->stride[0], p->stride[1], p->stride[2]},              \
+        .dilation = {p->dilation[0], p->dilation[1], p->dilation[2]},      \
+        .low = {p->low[0], p->low[1], p->low[2]},                          \
+        .high = {p->high[0], p->high[1], p->high[2]},                      \
+        .ceil_mode = p->ceil_mode, .exclude_pad = p->exclude_pad,          \
+    }
+
+// The gradients of poolings, as rows of their own.
+static qn_node *qn_max_pool_grad(qn_graph *g, qn_node *const *in,
+                                 const struct qn_pool_params *params)
+{
+    qn_node *pool = qn_max_pool(g, in[0], params);
+    return pool ? pool->op->grad(g, pool, in[1], 0) : NULL;
+}
+static qn_node *qn_avg_pool_grad(qn_graph *g, qn_node *const *in,
+                                 const struct qn_pool_params *params)
+{
+    qn_node *pool = qn_avg_pool(g, in[0], params);
+    return pool ? pool->op->grad(g, pool, in[1], 0) : NULL;
+}
+
 #define BUILDERS(X)                                                        \
     X(add, in[0], in[1])                                                   \
     X(sub, in[0], in[1])                                                   \
@@ -128,6 +153,11 @@ static unsigned axes_of(const struct ref_params *p)
     X(normalize, in[0], in[1], in[2], GIVEN(3), GIVEN(4), p->p[0])         \
     X(layer_norm, in[0], (int)p->count, GIVEN(1), GIVEN(2), p->p[0])       \
     X(group_norm, in[0], p->count, GIVEN(1), GIVEN(2), p->p[0])            \
+    X(max_pool, in[0], WINDOWS)                                            \
+    X(max_pool_index, in[0], WINDOWS)                                      \
+    X(max_pool_grad, in, WINDOWS)                                          \
+    X(avg_pool, in[0], WINDOWS)                                            \
+    X(avg_pool_grad, in, WINDOWS)                                          \
     X(reshape, in[0], SHAPE_OF(p))                                         \
     X(transpose, in[0], p->order)                                          \
     X(broadcast_to, in[0], SHAPE_OF(p))                                    \

@@ -16,6 +16,7 @@ const struct case_group case_groups[] = {
     {"reduce", cases_add_reduce},       {"shape", cases_add_shape},
     {"matmul", cases_add_matmul},       {"conv", cases_add_conv},
     {"classify", cases_add_classify},   {"norm", cases_add_norm},
+    {"pool", cases_add_pool},
     {"chains", cases_add_chains},       {"random", cases_add_random},
     {NULL, NULL},
 };

@@ -141,6 +141,30 @@ QN_API qn_node *qn_layer_norm(qn_graph *g, qn_node *x, int dims,
 QN_API qn_node *qn_group_norm(qn_graph *g, qn_node *x, int64_t groups,
                               qn_node *gamma, qn_node *beta, double eps);
 
+// ---- pooling, over windows of x[n, c, ...] with 1 to 3 spatial dimensions ----
+// As many windows as in PyTorch: (in + low + high - dilation (kernel - 1) - 1) /
+// stride + 1, rounded down; with ceil_mode up, if the last one then begins
+// before the padding behind x.
+struct qn_pool_params { // one number for each spatial dimension: {h, w}
+    int64_t kernel[3];
+    int64_t stride[3];   // 0: as kernel
+    int64_t dilation[3]; // 0: 1
+    int64_t low[3];      // padding before and behind, less than a window
+    int64_t high[3];
+    bool ceil_mode;
+    bool exclude_pad; // means: divide by the number of elements inside x
+};
+#define qn_pool_params(...) (&(struct qn_pool_params){__VA_ARGS__})
+// largest x in each window; the gradient goes to the first one of ties
+QN_API qn_node *qn_max_pool(qn_graph *g, qn_node *x,
+                            const struct qn_pool_params *params);
+// index of that element among those of its sample and channel; int32
+QN_API qn_node *qn_max_pool_index(qn_graph *g, qn_node *x,
+                                  const struct qn_pool_params *params);
+// mean x of each window, zeros being padded
+QN_API qn_node *qn_avg_pool(qn_graph *g, qn_node *x,
+                            const struct qn_pool_params *params);
+
 // ---- shape and place ----
 // One dimension may be -1 and is worked out. No copy where x is contiguous.
 QN_API qn_node *qn_reshape(qn_graph *g, qn_node *x, qn_shape shape);
@@ -334,6 +358,9 @@ QN_API int qn_op_describe(int index, qn_op_info *info);
 #define qn_normalize(g, ...) qn_normalize(QN_AT(g), __VA_ARGS__)
 #define qn_layer_norm(g, ...) qn_layer_norm(QN_AT(g), __VA_ARGS__)
 #define qn_group_norm(g, ...) qn_group_norm(QN_AT(g), __VA_ARGS__)
+#define qn_max_pool(g, ...) qn_max_pool(QN_AT(g), __VA_ARGS__)
+#define qn_max_pool_index(g, ...) qn_max_pool_index(QN_AT(g), __VA_ARGS__)
+#define qn_avg_pool(g, ...) qn_avg_pool(QN_AT(g), __VA_ARGS__)
 #define qn_reshape(g, ...) qn_reshape(QN_AT(g), __VA_ARGS__)
 #define qn_transpose(g, ...) qn_transpose(QN_AT(g), __VA_ARGS__)
 #define qn_broadcast_to(g, ...) qn_broadcast_to(QN_AT(g), __VA_ARGS__)

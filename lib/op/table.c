@@ -81,6 +81,12 @@
     X(conv2d)                                                              \
     X(conv_transpose2d)                                                    \
     X(conv2d_weight_grad)                                                  \
+    /* pool.c */                                                            \
+    X(max_pool)                                                            \
+    X(max_pool_index)                                                      \
+    X(max_pool_grad)                                                       \
+    X(avg_pool)                                                            \
+    X(avg_pool_grad)                                                       \
     /* softmax.c */                                                        \
     X(softmax)                                                             \
     X(log_softmax)                                                         \

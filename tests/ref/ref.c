@@ -84,6 +84,7 @@ ref_function *ref_find(const char *name)
         ref_classify,
         ref_random,
         ref_norm,
+        ref_pool,
     };
     for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
         for (const struct ref_op *op = tables[t]; op->name; op++)

@@ -32,10 +32,12 @@ struct ref_params {
     int order[REF_MAX_RANK];
     int64_t start, stop, step;
     int64_t low[REF_MAX_RANK], high[REF_MAX_RANK], inner[REF_MAX_RANK];
+    int64_t kernel[3], stride[3], dilation[3]; // of windows, with low, high
+    bool ceil_mode, exclude_pad;
     bool trans_a, trans_b;
     int64_t count; // classes, rows taken, groups, dimensions
-    // convolution, with low and high; pairs are vertical, horizontal
-    int64_t stride[2], dilation[2], output_padding[2], groups;
+    // convolution, with the above; pairs are vertical, horizontal
+    int64_t output_padding[2], groups;
     const char *path; // random: scope and use, "block.dropout"
 };
 
@@ -64,7 +66,8 @@ extern const struct ref_op
     ref_conv[],
     ref_classify[],
     ref_random[],
-    ref_norm[];
+    ref_norm[],
+    ref_pool[];
 
 int64_t ref_count(const struct ref_shape *shape);
 // Gives `tensor` this shape and zeros.
