@@ -26,7 +26,7 @@ struct model {
     Onnx__TensorProto tensors[MOST], *tensor_list[MOST];
     Onnx__AttributeProto attributes[MOST], *attribute_list[MOST];
     char *names[MOST];
-    char *results[2];
+    char *results[3];
 };
 
 static char *const input_names[MOST] = {"0", "1", "2", "3",
@@ -59,6 +59,7 @@ static void start(struct model *m, char *op, int64_t version)
     m->node.n_output = 1;
     m->results[0] = "y";
     m->results[1] = "z";
+    m->results[2] = "v";
     m->node.attribute = m->attribute_list;
     for (int i = 0; i < 2; i++) {
         m->output_list[i] = &m->outputs[i];
@@ -99,6 +100,15 @@ static Onnx__TensorProto *add_ints(struct model *m, int64_t *values,
     tensor->n_int64_data = count;
     m->tensor_list[i] = tensor;
     return tensor;
+}
+
+static void add_floats(struct model *m, float *values, size_t count)
+{
+    Onnx__TensorProto *tensor = add_ints(m, NULL, count);
+    tensor->data_type = FLOAT;
+    tensor->n_int64_data = 0;
+    tensor->float_data = values;
+    tensor->n_float_data = count;
 }
 
 static Onnx__AttributeProto *add_attribute(struct model *m, char *name,
@@ -307,6 +317,36 @@ START_TEST(pads_agree)
 }
 END_TEST
 
+// Training: the batch's mean and population variance; output z, the running
+// mean, is 0.75 of the old one and 0.25 of the batch's.
+START_TEST(batch_normalisation_trains_by_the_formats_convention)
+{
+    struct model m;
+    float ones[] = {1, 1, 1}, means[] = {4, 8, -8};
+    start(&m, "BatchNormalization", 15);
+    add_input(&m); // 1 -2 3; -4 5 -6
+    add_floats(&m, ones, 3);
+    add_floats(&m, ones, 3);
+    add_floats(&m, means, 3);
+    add_floats(&m, ones, 3);
+    add_int(&m, "training_mode", 1);
+    Onnx__AttributeProto *momentum = add_attribute(
+        &m, "momentum", ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOAT);
+    momentum->has_f = 1;
+    momentum->f = 0.75f;
+    Onnx__AttributeProto *epsilon = add_attribute(
+        &m, "epsilon", ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOAT);
+    epsilon->has_f = 1;
+    EXPECT(&m, qn_shape_of(2, 3), 2, 0, 2, 0, 2, 0);
+    m.node.n_output = 2;
+    m.outputs[0].name = "z";
+    EXPECT(&m, qn_shape_of(3), 3 - .375, 6 + .375, -6 - .375);
+    m.node.n_output = 3;
+    m.outputs[0].name = "v"; // (2.5^2, 3.5^2, 4.5^2) / 4 + 0.75
+    EXPECT(&m, qn_shape_of(3), 2.3125, 3.8125, 5.8125);
+}
+END_TEST
+
 // ---- what is refused ----
 
 // Fails with this status and a text that holds `part`.
@@ -502,6 +542,7 @@ END_TEST
 
 QN_CHECK_MAIN("onnx_import", operators_of_two_inputs_agree,
               operators_on_shapes_agree, reductions_agree, pads_agree,
+              batch_normalisation_trains_by_the_formats_convention,
               what_has_no_mapping_is_named, wrong_graphs_are_refused,
               wrong_tensors_are_refused,
               integers_that_do_not_fit_are_refused, damaged_bytes_do_no_harm,

@@ -5,22 +5,6 @@
 
 // ---- batch normalisation ----
 
-// A value per channel, spread over x[n, c, ...].
-static qn_node *per_channel(struct qn_onnx_use *use, const qn_node *x,
-                            qn_node *value)
-{
-    const qn_shape shape = qn_onnx_shape(value);
-    qn_shape to = {.rank = qn_onnx_shape(x).rank - 1};
-    if (shape.rank != 1 || to.rank < 1) {
-        qn_onnx_fail(use, QN_BAD_SHAPE,
-                     "needs an input [n, c, ...] and vectors of c elements");
-        return NULL;
-    }
-    for (int d = 0; d < to.rank; d++)
-        to.dims[d] = d ? 1 : shape.dims[0];
-    return qn_reshape(use->g, value, to);
-}
-
 // old * momentum + new * (1 - momentum)
 static qn_node *run_on(struct qn_onnx_use *use, qn_node *old, qn_node *now)
 {
@@ -29,46 +13,42 @@ static qn_node *run_on(struct qn_onnx_use *use, qn_node *old, qn_node *now)
                   qn_scale(use->g, now, 1 - momentum));
 }
 
-// Statistics of the batch, over all dimensions but the channels; the running
-// ones become outputs 1 and 2.
-static void take_statistics(struct qn_onnx_use *use, qn_node *x,
-                            qn_node **mean, qn_node **variance)
+// Row i of [2, 1, c, 1, ...] as [c]
+static qn_node *moment(qn_graph *g, qn_node *moments, int i)
 {
-    int axes[QN_MAX_RANK], count = 0;
-    for (int d = 0; d < qn_onnx_shape(x).rank; d++)
-        if (d != 1)
-            axes[count++] = d;
-    const struct qn_reduce_params params = {.axes = axes,
-                                            .axis_count = count};
-    qn_node *running_mean = *mean, *running_variance = *variance;
-    *mean = qn_mean(use->g, x, &params);
-    qn_node *off = qn_sub(use->g, x, per_channel(use, x, *mean));
-    *variance = qn_mean(use->g, qn_square(use->g, off), &params);
-    use->out[1] = run_on(use, running_mean, *mean);
-    use->out[2] = run_on(use, running_variance, *variance);
+    return qn_reshape(g, qn_slice(g, moments, 0, i, i + 1, 1),
+                      qn_shape_of(-1));
 }
 
-// scale (x - mean) / sqrt(variance + epsilon) + bias
-static void build_batch_norm(struct qn_onnx_use *use)
+// The running statistics become outputs 1 and 2.
+static void build_training(struct qn_onnx_use *use, qn_node *x,
+                           qn_node *const *in, double epsilon)
 {
     qn_graph *g = use->g;
-    qn_node *x = qn_onnx_in(use, 0);
-    qn_node *mean = qn_onnx_in(use, 3), *variance = qn_onnx_in(use, 4);
+    qn_node *moments = qn_channel_moments(g, x);
+    use->out[0] = qn_batch_norm(g, moments, in[1], in[2], epsilon);
+    use->out[1] = run_on(use, in[3], moment(g, moments, 0));
+    use->out[2] = run_on(use, in[4], moment(g, moments, 1));
+}
+
+static void build_batch_norm(struct qn_onnx_use *use)
+{
+    qn_node *in[5];
+    const double epsilon = qn_onnx_float(use, "epsilon", 1e-5);
     const bool is_training =
         use->opset < 7 ? !qn_onnx_int(use, "is_test", 0)
                        : qn_onnx_int(use, "training_mode", 0) != 0;
     if (!qn_onnx_int(use, "spatial", 1))
         qn_onnx_fail(use, QN_UNSUPPORTED, "statistics per element (spatial 0)");
+    for (int i = 0; i < 5; i++)
+        in[i] = qn_onnx_in(use, i);
     if (qn_onnx_failed(use))
         return;
     if (is_training)
-        take_statistics(use, x, &mean, &variance);
-    qn_node *deviation = qn_sqrt(
-        g, qn_add_scalar(g, variance, qn_onnx_float(use, "epsilon", 1e-5)));
-    qn_node *y = qn_sub(g, x, per_channel(use, x, mean));
-    y = qn_mul(g, y, per_channel(use, x, qn_div(g, qn_onnx_in(use, 1),
-                                                deviation)));
-    use->out[0] = qn_add(g, y, per_channel(use, x, qn_onnx_in(use, 2)));
+        build_training(use, in[0], in, epsilon);
+    else
+        use->out[0] = qn_normalize(use->g, in[0], in[3], in[4], in[1], in[2],
+                                   epsilon);
 }
 
 // ---- dropout ----

@@ -50,8 +50,8 @@ enum { QN_ONNX_ANY = 1 << 16 };
 
 // The tables, each ending with a NULL `op`.
 extern const struct qn_onnx_row qn_onnx_math_rows[], qn_onnx_shape_rows[],
-    qn_onnx_pad_rows[], qn_onnx_layer_rows[], qn_onnx_pool_rows[],
-    qn_onnx_loss_rows[], qn_onnx_update_rows[];
+    qn_onnx_pad_rows[], qn_onnx_layer_rows[], qn_onnx_conv_rows[],
+    qn_onnx_pool_rows[], qn_onnx_loss_rows[], qn_onnx_update_rows[];
 const struct qn_onnx_row *qn_onnx_row_find(const char *domain, const char *op,
                                            int opset);
 // True if the operator is known in another version.
@@ -100,8 +100,7 @@ const Onnx__AttributeProto *qn_onnx_attribute(const struct qn_onnx_use *use,
 int qn_onnx_axis(struct qn_onnx_use *use, const qn_node *x, int64_t axis);
 // Shape of a node; a scalar for NULL.
 qn_shape qn_onnx_shape(const qn_node *node);
-// Values along one axis, broadcast along all others: [1, .., count, .., 1].
-qn_node *qn_onnx_along(struct qn_onnx_use *use, int rank, int axis,
-                       const double *values, int64_t count);
+// 0, step, 2 step, ...: a vector of `count` elements.
+qn_node *qn_onnx_count(struct qn_onnx_use *use, int64_t count, double step);
 
 #endif

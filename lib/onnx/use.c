@@ -182,23 +182,20 @@ int qn_onnx_axis(struct qn_onnx_use *use, const qn_node *x, int64_t axis)
     return 0;
 }
 
-qn_node *qn_onnx_along(struct qn_onnx_use *use, int rank, int axis,
-                       const double *values, int64_t count)
+qn_node *qn_onnx_count(struct qn_onnx_use *use, int64_t count, double step)
 {
-    qn_shape shape = {.rank = rank};
-    for (int d = 0; d < rank; d++)
-        shape.dims[d] = d == axis ? count : 1;
-    float *singles = malloc((size_t)count * sizeof *singles);
-    if (!singles) {
+    double *values = malloc((size_t)count * (sizeof *values + sizeof(float)));
+    if (!values) {
         qn_onnx_fail(use, QN_NO_MEMORY, "no memory for a constant");
         return NULL;
     }
+    float *singles = (float *)(values + count);
     for (int64_t i = 0; i < count; i++)
-        singles[i] = (float)values[i];
+        singles[i] = (float)(values[i] = step * (double)i);
+    const bool is_single = use->real == QN_FLOAT32;
     qn_node *node =
-        use->real == QN_FLOAT32
-            ? qn_constant_data(use->g, QN_FLOAT32, shape, singles)
-            : qn_constant_data(use->g, QN_FLOAT64, shape, values);
-    free(singles);
+        qn_constant_data(use->g, use->real, qn_shape_make(1, &count),
+                         is_single ? (const void *)singles : values);
+    free(values);
     return node;
 }

@@ -71,26 +71,11 @@ static void read_pads(struct qn_onnx_use *use, struct qn_onnx_window *window)
     }
 }
 
-// Outputs; with ceil_mode also a last window that begins inside the input or
-// the padding before it.
-static void count_outputs(struct qn_onnx_use *use,
-                          struct qn_onnx_window *window)
+int64_t qn_onnx_window_count(const struct qn_onnx_window *window, int d)
 {
-    const bool ceils = qn_onnx_int(use, "ceil_mode", 0) != 0;
-    for (int d = 0; d < window->rank && !qn_onnx_failed(use); d++) {
-        const int64_t s = window->stride[d];
-        const int64_t extent =
-            (window->kernel[d] - 1) * window->dilation[d] + 1;
-        const int64_t room =
-            window->in[d] + window->low[d] + window->high[d] - extent;
-        if (room < 0)
-            qn_onnx_fail(use, QN_BAD_SHAPE,
-                         "the window is larger than dimension %d", d + 2);
-        window->out[d] = (ceils ? room + s - 1 : room) / s + 1;
-        if (ceils &&
-            (window->out[d] - 1) * s >= window->in[d] + window->low[d])
-            window->out[d]--;
-    }
+    const int64_t room = window->in[d] + window->low[d] + window->high[d] -
+                         (window->kernel[d] - 1) * window->dilation[d] - 1;
+    return room < 0 ? 0 : room / window->stride[d] + 1;
 }
 
 bool qn_onnx_window_read(struct qn_onnx_use *use, const qn_node *x,
@@ -108,6 +93,5 @@ bool qn_onnx_window_read(struct qn_onnx_use *use, const qn_node *x,
     read_each(use, "strides", window->rank, 1, 1, window->stride);
     read_each(use, "dilations", window->rank, 1, 1, window->dilation);
     read_pads(use, window);
-    count_outputs(use, window);
     return !qn_onnx_failed(use);
 }

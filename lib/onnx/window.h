@@ -16,7 +16,6 @@ struct qn_onnx_window {
     int64_t dilation[QN_ONNX_MAX_SPACE];
     int64_t low[QN_ONNX_MAX_SPACE];  // padding before
     int64_t high[QN_ONNX_MAX_SPACE]; // and after
-    int64_t out[QN_ONNX_MAX_SPACE];
 };
 
 // Reads kernel_shape, strides, dilations, pads and auto_pad; the kernel is
@@ -24,5 +23,7 @@ struct qn_onnx_window {
 bool qn_onnx_window_read(struct qn_onnx_use *use, const qn_node *x,
                          const qn_node *weight,
                          struct qn_onnx_window *window);
+// How many windows fit along dimension d.
+int64_t qn_onnx_window_count(const struct qn_onnx_window *window, int d);
 
 #endif
