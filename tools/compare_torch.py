@@ -65,7 +65,8 @@ def without_draws(value):
     if not isinstance(value, dict):
         return value
     value = {k: without_draws(v) for k, v in value.items()}
-    if "drop" in value.get("type", ""):
+    kind = value.get("type", "")
+    if "drop" in kind or kind == "stochastic_depth":
         value["p"] = 0
     return value
 
@@ -223,66 +224,127 @@ class Flat(nn.Linear):
         return super().forward(x.flatten(1))
 
 
-class Residual(nn.Module):
-    """The body's output plus the shortcut's, or plus the input."""
-
-    def __init__(self, body, shortcut):
-        super().__init__()
-        self.body, self.shortcut = body, shortcut
+class Maxout(Flat):
+    """dense: the largest of its pieces."""
 
     def forward(self, x):
-        return self.body(x) + (self.shortcut(x) if self.shortcut else x)
+        y = super().forward(x)
+        return y.reshape(len(y), self.pieces, -1).amax(1)
 
 
-def dense(shape, units, bias=True, **_):
+class Residual(nn.Module):
+    def __init__(self, layers, shortcut):
+        super().__init__()
+        self.layers, self.shortcut = layers, shortcut
+
+    def forward(self, x):
+        return self.layers(x) + (self.shortcut(x) if self.shortcut else x)
+
+
+class Parallel(nn.Module):
+    def __init__(self, branches, axis):
+        super().__init__()
+        self.branches, self.axis = nn.ModuleList(branches), axis
+
+    def forward(self, x):
+        return torch.cat([branch(x) for branch in self.branches], self.axis)
+
+
+def dense(shape, units, bias=True):
     return Flat(int(np.prod(shape)), units, bias)
 
 
+def maxout(shape, units, pieces=2, bias=True):
+    layer = Maxout(int(np.prod(shape)), units * pieces, bias)
+    layer.pieces = pieces
+    return layer
+
+
 def conv2d(shape, filters, kernel=3, stride=1, padding=0, dilation=1,
-           groups=1, bias=True, **_):
+           groups=1, bias=True):
     return nn.Conv2d(shape[0], filters, kernel, stride, padding, dilation,
                      groups, bias)
 
 
-def batch_norm(shape, eps=1e-5, momentum=0.1, affine=True, **_):
+def batch_norm(shape, eps=1e-5, momentum=0.1, affine=True):
     kind = nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d
     return kind(shape[0], eps, momentum, affine)
 
 
+def prelu(shape, slope=0.25, per_channel=False):
+    return nn.PReLU(shape[0] if per_channel else 1, slope)
+
+
 def pool(kind):
-    def build(_, kernel=2, stride=0, padding=0, **__):
+    def build(_, kernel=2, stride=0, padding=0):
         return kind(kernel, stride or kernel, padding)
     return build
 
 
+def plain(kind):
+    return lambda _, **keys: kind(**keys)
+
+
+def sequential(shape, layers):
+    return build(layers, shape)
+
+
+def residual(shape, layers, shortcut=None):
+    return Residual(build(layers, shape), shortcut and build(shortcut, shape))
+
+
+def parallel(shape, branches, axis=1):
+    return Parallel([build(layers, shape) for layers in branches], axis)
+
+
 BUILDERS = {
     "dense": dense,
+    "maxout": maxout,
     "conv2d": conv2d,
     "batch_norm": batch_norm,
     "max_pool2d": pool(nn.MaxPool2d),
     "avg_pool2d": pool(nn.AvgPool2d),
-    "flatten": lambda _: nn.Flatten(),
-    "relu": lambda _: nn.ReLU(),
-    "tanh": lambda _: nn.Tanh(),
-    "sigmoid": lambda _: nn.Sigmoid(),
+    "flatten": plain(nn.Flatten),
+    "relu": plain(nn.ReLU),
+    "relu6": plain(nn.ReLU6),
+    "tanh": plain(nn.Tanh),
+    "sigmoid": plain(nn.Sigmoid),
     "leaky_relu": lambda _, slope=0.01: nn.LeakyReLU(slope),
-    "dropout": lambda _, p: nn.Identity(),
+    "prelu": prelu,
+    "elu": plain(nn.ELU),
+    "selu": plain(nn.SELU),
+    "gelu": plain(nn.GELU),
+    "silu": plain(nn.SiLU),
+    "mish": plain(nn.Mish),
+    "softplus": plain(nn.Softplus),
+    "softsign": plain(nn.Softsign),
+    "dropout": lambda _, **__: nn.Identity(),
+    "spatial_dropout": lambda _, **__: nn.Identity(),
+    "stochastic_depth": lambda _, **__: nn.Identity(),
+    "sequential": sequential,
+    "residual": residual,
+    "parallel": parallel,
 }
+# How parameters begin says nothing here: they come from the checkpoint.
+BEGIN = {"type", "name", "init", "gain", "fan", "value", "bias_init",
+         "bias_value"}
 
 
 def build(layers, shape):
-    """nn.Sequential with quern's names, and the shape of its output."""
+    """nn.Sequential with quern's names, fed with samples of `shape`."""
     net = nn.Sequential()
     for i, layer in enumerate(layers):
-        keys = {k: v for k, v in layer.items() if k not in ("type", "name")}
+        keys = {k: v for k, v in layer.items() if k not in BEGIN}
         if layer["type"] not in BUILDERS:
-            sys.exit(f"layer {i}, {layer['type']}: not known here")
-        part = BUILDERS[layer["type"]](shape, **keys)
+            sys.exit(f"layer {i}: {layer['type']} is not known here")
+        try:
+            part = BUILDERS[layer["type"]](shape, **keys)
+        except TypeError as error:
+            sys.exit(f"layer {i}, {layer['type']}: {error}")
         net.add_module(str(i), part)
-        part.eval()
         with torch.no_grad():
-            shape = list(part(torch.zeros(1, *shape)).shape[1:])
-    return net.train(), shape
+            shape = list(part.eval()(torch.zeros(1, *shape)).shape[1:])
+    return net.train()
 
 
 def load(net, tensors):
@@ -313,7 +375,7 @@ class Trainer:
         told = config["data"]
         self.x, self.y = read_data(told)
         self.offset, self.scale = told["offset"], told["scale"]
-        self.net, _ = build(config["model"]["layers"], told["shape"])
+        self.net = build(config["model"]["layers"], told["shape"])
         load(self.net, tensors)
         self.optimizer = make_optimizer(self.net, config)
         self.loss = nn.CrossEntropyLoss()

@@ -3,10 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "graph/graph.h"
 #include "quern/op.h"
 #include "train/train.h"
 
-enum { BATCH_MAX = 1000 };
+// Samples in a batch, and bytes of the largest tensor that it makes, unless
+// one sample makes more: large enough for speed, no burden for memory.
+enum { BATCH_MAX = 1000, TENSOR_MAX = 1 << 26 };
 
 // The plan for one batch size.
 struct stage {
@@ -79,7 +82,45 @@ static qn_status create_stage(struct qn_predictor *predictor, qn_store *store,
                                     : QN_DEVICE;
 }
 
+// Bytes that a sample adds to the largest tensor.
+static qn_status measure(const qn_model *model, const struct qn_loss *loss,
+                         const qn_dataset *like, int64_t *bytes,
+                         qn_error *error)
+{
+    struct stage stage = {.batch = BATCH_MAX,
+                          .graph = qn_graph_create(QN_FLOAT32)};
+    if (!stage.graph)
+        return qn_fail_memory(error, sizeof stage);
+    qn_status status = build_graph(&stage, model, loss, like, error);
+    for (const struct qn_node *node = stage.graph->first; node;
+         node = node->next) {
+        int64_t each = (int64_t)qn_node_size(node) / BATCH_MAX;
+        if (node->shape.rank && node->shape.dims[0] == BATCH_MAX &&
+            each > *bytes)
+            *bytes = each;
+    }
+    qn_graph_destroy(&stage.graph);
+    return status;
+}
+
 // Batches of equal size as far as possible: 1,001 samples are 501 and 500.
+static qn_status choose_batches(struct qn_predictor *predictor,
+                                const qn_model *model,
+                                const struct qn_loss *loss,
+                                const qn_dataset *like, qn_error *error)
+{
+    int64_t count = predictor->count, bytes = 1;
+    QN_TRY(measure(model, loss, like, &bytes, error));
+    int64_t most = TENSOR_MAX / bytes;
+    most = most < BATCH_MAX ? most : BATCH_MAX;
+    most = most > 0 ? most : 1;
+    int64_t batches = (count + most - 1) / most;
+    int64_t batch = (count + batches - 1) / batches;
+    predictor->stages[0].batch = batch;
+    predictor->stages[1].batch = count % batch;
+    return QN_OK;
+}
+
 qn_status qn_predictor_create(qn_device *device, qn_store *store,
                               const qn_model *model,
                               const struct qn_loss *loss,
@@ -94,11 +135,7 @@ qn_status qn_predictor_create(qn_device *device, qn_store *store,
     predictor->count = count;
     predictor->classes = like->classes;
     predictor->sample = (size_t)qn_shape_count(&like->shape);
-    int64_t batches = (count + BATCH_MAX - 1) / BATCH_MAX;
-    int64_t batch = (count + batches - 1) / batches;
-    predictor->stages[0].batch = batch;
-    predictor->stages[1].batch = count % batch;
-    qn_status status = QN_OK;
+    qn_status status = choose_batches(predictor, model, loss, like, error);
     for (int i = 0; i < 2 && status == QN_OK; i++)
         if (predictor->stages[i].batch)
             status = create_stage(predictor, store, model, loss, like,
