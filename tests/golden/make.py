@@ -126,6 +126,33 @@ for shape in ([7, 13], [3, 5, 3, 7]):
     layer("log_softmax" + of, one("log_softmax"), nn.LogSoftmax(1), shape,
           scale=2)
 
+for name, module in (("relu6", nn.ReLU6()), ("selu", nn.SELU()),
+                     ("softplus", nn.Softplus(threshold=1e9)),
+                     ("softsign", nn.Softsign()), ("silu", nn.SiLU()),
+                     ("mish", nn.Mish()), ("gelu", nn.GELU()),
+                     ("elu", nn.ELU()), ("hard_tanh", nn.Hardtanh()),
+                     ("prelu", nn.PReLU()), ("rrelu", nn.RReLU())):
+    layer(name, one(name), module, [5, 17], scale=3)
+layer("gelu by tanh", one("gelu", approximate="tanh"),
+      nn.GELU(approximate="tanh"), [5, 17], scale=3)
+layer("elu, alpha", one("elu", alpha=0.5), nn.ELU(0.5), [3, 5, 7])
+layer("hard_tanh, ends", one("hard_tanh", low=-0.5, high=2),
+      nn.Hardtanh(-0.5, 2), [3, 5, 7], scale=2)
+layer("prelu a channel", one("prelu", per_channel=True), nn.PReLU(5),
+      [3, 5, 3, 7])
+layer("rrelu, ends", one("rrelu", lower=0.25, upper=0.75),
+      nn.RReLU(0.25, 0.75), [5, 7])
+layer("maxout", one("maxout", units=5, pieces=3),
+      nn.Sequential(nn.Linear(7, 15),
+                    Function(lambda y: y.reshape(-1, 3, 5).amax(1))), [11, 7])
+layer("max_pieces", one("max_pieces", pieces=3),
+      lambda x: x.reshape(2, 3, 5, 3, 7).amax(1), [2, 15, 3, 7])
+layer("spatial_dropout, predicting", one("spatial_dropout", p=0.3),
+      nn.Dropout2d(0.3), [2, 3, 5, 7])
+layer("dropout, classic, predicting", one("dropout", p=0.3, classic=True),
+      lambda x: 0.7 * x, [5, 7])
+layer("stochastic_depth, predicting", one("stochastic_depth", p=0.3),
+      lambda x: 0.7 * x, [5, 7])
 layer("leaky_relu, default slope", one("leaky_relu"), nn.LeakyReLU(), [5, 7])
 layer("dropout, predicting", one("dropout", p=0.3), nn.Dropout(0.3), [5, 7])
 
