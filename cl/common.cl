@@ -146,6 +146,38 @@ static inline RV load_line(global const REAL *p, const long m, const long left)
 }
 #endif
 
+#if CPU
+// ZIP interleaves x and y, UNZIP undoes it. PoCL makes more of vector literals;
+// Oclgrind's check for uninitialised values, however, goes wrong on lanes
+// picked one by one.
+#ifdef __SPIR__
+#if REAL_IS_DOUBLE
+typedef ulong16 LANES;
+#else
+typedef uint16 LANES;
+#endif
+#define ZIP(x, y, low, high)                                               \
+    low = shuffle2(x, y, (LANES)(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, \
+                                 6, 22, 7, 23));                           \
+    high = shuffle2(x, y, (LANES)(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, \
+                                  29, 14, 30, 15, 31))
+#define UNZIP(x, y, even_lanes, odd_lanes)                                 \
+    even_lanes = shuffle2(x, y, (LANES)(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, \
+                                        20, 22, 24, 26, 28, 30));          \
+    odd_lanes = shuffle2(x, y, (LANES)(1, 3, 5, 7, 9, 11, 13, 15, 17, 19,  \
+                                       21, 23, 25, 27, 29, 31))
+#else
+#define ZIP(x, y, low, high)                                               \
+    low = (REAL16)(x.s0, y.s0, x.s1, y.s1, x.s2, y.s2, x.s3, y.s3, x.s4,   \
+                   y.s4, x.s5, y.s5, x.s6, y.s6, x.s7, y.s7);              \
+    high = (REAL16)(x.s8, y.s8, x.s9, y.s9, x.sa, y.sa, x.sb, y.sb, x.sc,  \
+                    y.sc, x.sd, y.sd, x.se, y.se, x.sf, y.sf)
+#define UNZIP(x, y, even_lanes, odd_lanes)                                 \
+    even_lanes = (REAL16)(x.even, y.even);                                 \
+    odd_lanes = (REAL16)(x.odd, y.odd)
+#endif
+#endif
+
 // ---- store hooks ----
 //
 // What a heavy kernel can do to its result while it stores it, as run-time

@@ -68,27 +68,6 @@
 #endif
 #define TILE_V 2
 
-// Interleaves x and y. PoCL makes more of vector literals; Oclgrind's check for
-// uninitialised values, however, goes wrong on lanes picked one by one.
-#ifdef __SPIR__
-#if REAL_IS_DOUBLE
-typedef ulong16 LANES;
-#else
-typedef uint16 LANES;
-#endif
-#define ZIP(x, y, low, high)                                                 \
-    low = shuffle2(x, y, (LANES)(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21,   \
-                                 6, 22, 7, 23));                             \
-    high = shuffle2(x, y, (LANES)(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13,  \
-                                  29, 14, 30, 15, 31))
-#else
-#define ZIP(x, y, low, high)                                                 \
-    low = (REAL16)(x.s0, y.s0, x.s1, y.s1, x.s2, y.s2, x.s3, y.s3, x.s4,     \
-                   y.s4, x.s5, y.s5, x.s6, y.s6, x.s7, y.s7);                \
-    high = (REAL16)(x.s8, y.s8, x.s9, y.s9, x.sa, y.sa, x.sb, y.sb, x.sc,    \
-                    y.sc, x.sd, y.sd, x.se, y.se, x.sf, y.sf)
-#endif
-
 // Rows become columns after four rounds that interleave rows i and i + 8.
 static inline void transpose16(REAL16 *r)
 {

@@ -36,16 +36,22 @@
         const int EH, const int IW, const int OW, const int KW,            \
         const int SW, const int DW, const int PW, const int EW
 
+// n / D rounded up; D is mostly 1, and divisions are slow.
+static inline int steps(const int n, const int D)
+{
+    return D == 1 ? n : (n + D - 1) / D;
+}
+
 // The first tap at or behind `begin`, and the first one at or behind `end`,
 // of a window that starts at `start`.
 static inline int first_tap(const int start, const int D, const int begin)
 {
-    return start < begin ? (begin - start + D - 1) / D : 0;
+    return start < begin ? steps(begin - start, D) : 0;
 }
 static inline int end_tap(const int start, const int K, const int D,
                           const int end)
 {
-    return start < end ? min((end - start + D - 1) / D, K) : 0;
+    return start < end ? min(steps(end - start, D), K) : 0;
 }
 
 // How many taps of the window count in an average.
@@ -58,7 +64,7 @@ static inline int count_taps(const int start, const int K, const int D,
 
 // Window (od, oh) of plane n: where it starts and which taps lie in x.
 #define FIND_ROW(row)                                                      \
-    const long slab = (row) / OH, n = slab / OD;                           \
+    const long slab = (row) / OH, n = OD == 1 ? slab : slab / OD;          \
     const int oh = (row) - slab * OH, od = slab - n * OD;                  \
     const int d0 = od * SD - PD, h0 = oh * SH - PH;                        \
     const int kd_first = first_tap(d0, DD, 0);                             \
@@ -86,15 +92,14 @@ static inline int count_taps(const int start, const int K, const int D,
 #define LANE_INT \
     ((int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))
 
-// v = 16 elements of p, `step` apart. Constant steps make shuffles of it.
+// v = 16 elements of p, `step` apart; 2 are read as whole vectors.
 #define LOAD_STEP(v, p, step)                                              \
     if ((step) == 1) {                                                     \
         v = vload16(0, p);                                                 \
     } else if ((step) == 2) {                                              \
-        REAL lanes[VW];                                                    \
-        UNROLL for (int k = 0; k < VW; k++)                                \
-            lanes[k] = (p)[2 * k];                                         \
-        v = vload16(0, lanes);                                             \
+        const RV low = vload16(0, p), high = vload16(1, p);                \
+        RV odd_lanes;                                                      \
+        UNZIP(low, high, v, odd_lanes);                                    \
     } else {                                                               \
         REAL lanes[VW];                                                    \
         for (int k = 0; k < VW; k++)                                       \
@@ -102,26 +107,20 @@ static inline int count_taps(const int start, const int K, const int D,
         v = vload16(0, lanes);                                             \
     }
 
-// Columns of x from w on, joined over the window's rows. Lanes behind the row
-// are NEUTRAL.
-#define JOIN_ROWS(v, w)                                                    \
+// Columns of x from w on, joined over the window's rows; LOAD(p) reads them.
+#define JOIN_ROWS(v, w, LOAD)                                              \
+    global const REAL *slice = rows_from + (w);                            \
     v = NEUTRAL;                                                           \
-    if (w + VW <= IW) {                                                    \
-        EACH_ROW                                                           \
-        {                                                                  \
-            const RV u = vload16(0, plane + ROW + w);                      \
+    for (int kd = kd_first; kd < kd_end; kd++, slice += DD * IH * IW) {    \
+        global const REAL *from = slice;                                   \
+        for (int kh = kh_first; kh < kh_end; kh++, from += DH * IW) {      \
+            const RV u = LOAD(from);                                       \
             v = join(v, u);                                                \
         }                                                                  \
-    } else {                                                               \
-        EACH_ROW                                                           \
-        {                                                                  \
-            const RV u = total - n * size - ROW - w >= VW                  \
-                             ? vload16(0, plane + ROW + w)                 \
-                             : load_real(plane + ROW + w, IW - w);         \
-            v = join(v, u);                                                \
-        }                                                                  \
-        v = SEL(LANE < K(IW - w), v, NEUTRAL);                             \
     }
+#define LOAD_WHOLE(p) vload16(0, p)
+#define LOAD_REST(p) \
+    (x + total - (p) >= VW ? vload16(0, p) : load_real(p, IW - w))
 
 // How many taps count, for the windows from column `start` on, SW apart.
 static inline RV count_columns(const int start, const int K, const int S,
@@ -145,7 +144,9 @@ SINGLE kernel void pool(global const REAL *restrict x,
     const long size = (long)ID * IH * IW;
     for (long row = first; row < last; row++) {
         FIND_ROW(row)
-        global const REAL *plane = x + n * size;
+        global const REAL *rows_from =
+            x + n * size +
+            (long)((d0 + kd_first * DD) * IH + h0 + kh_first * DH) * IW;
 #if !MAXIMUM
         const int taps =
             max(count_taps(d0, KD, DD, BEGIN(PD, has_pad), ED), 1) *
@@ -161,8 +162,14 @@ SINGLE kernel void pool(global const REAL *restrict x,
             for (; j < -w0 && j < length; j++)
                 line[j] = NEUTRAL_LANE;
             for (; j < end; j += VW) {
+                const int w = w0 + j;
                 RV v;
-                JOIN_ROWS(v, (w0 + j))
+                if (w + VW <= IW) {
+                    JOIN_ROWS(v, w, LOAD_WHOLE)
+                } else {
+                    JOIN_ROWS(v, w, LOAD_REST)
+                    v = SEL(LANE < K(IW - w), v, NEUTRAL);
+                }
                 vstore16(v, 0, line + j);
             }
             for (; j < length; j++)
@@ -262,22 +269,27 @@ SINGLE kernel void scatter(global const int *restrict index,
     }
 }
 
-// t[0..31] = 32 elements at p, if so many are left there, else 2 m.
-#define LOAD_PAIRS(t, p, m, left)                                          \
+// Even and odd ones of 32 elements at p, if so many are left there, else of
+// 2 m.
+#define LOAD_PAIRS(even_lanes, odd_lanes, p, m, left)                      \
     if ((left) >= 2 * VW) {                                                \
-        vstore16(vload16(0, p), 0, t);                                     \
-        vstore16(vload16(1, p), 1, t);                                     \
+        const RV low = vload16(0, p), high = vload16(1, p);                \
+        UNZIP(low, high, even_lanes, odd_lanes);                           \
     } else {                                                               \
-        for (int k = 0; k < 2 * VW; k++)                                   \
-            t[k] = k < 2 * (m) ? (p)[k] : (REAL)0;                         \
+        even_lanes = gather_real(p, 2, m);                                 \
+        odd_lanes = gather_real((p) + 1, 2, m);                            \
     }
 
-// Stores 2 m elements of t; i is their place in dx.
-#define STORE_PAIRS(t, i, m)                                               \
-    for (int v = 0; v < 2 && v * VW < 2 * (m); v++) {                      \
-        const int some = min(2 * (m) - v * VW, VW);                        \
-        store_real(apply_hooks(vload16(v, t), HOOKS, (i) + v * VW, 0, some), \
-                   dx + (i) + v * VW, some);                               \
+// Stores m pairs; i is their place in dx.
+#define STORE_PAIRS(even_lanes, odd_lanes, i, m)                           \
+    {                                                                      \
+        RV low, high;                                                      \
+        ZIP(even_lanes, odd_lanes, low, high);                             \
+        const int some = min(2 * (m), VW), rest = 2 * (m) - some;          \
+        store_real(apply_hooks(low, HOOKS, (i), 0, some), dx + (i), some); \
+        if (rest)                                                          \
+            store_real(apply_hooks(high, HOOKS, (i) + VW, 0, rest),        \
+                       dx + (i) + VW, rest);                               \
     }
 
 // What of dx no window covers.
@@ -300,33 +312,21 @@ SINGLE kernel void unpool(global const REAL *restrict x,
         const long above = (n * IH + 2 * oh) * IW, below = above + IW;
         for (int o = 0; o < OW; o += VW) {
             const int m = min(OW - o, VW);
-            REAL a[2 * VW], b[2 * VW];
-            LOAD_PAIRS(a, x + above + 2 * o, m, total - above - 2 * o)
-            LOAD_PAIRS(b, x + below + 2 * o, m, total - below - 2 * o)
-            const RV g = load_real(dy + row * OW + o, m);
             RV a0, a1, b0, b1;
-            LOAD_STEP(a0, a, 2)
-            LOAD_STEP(a1, a + 1, 2)
-            LOAD_STEP(b0, b, 2)
-            LOAD_STEP(b1, b + 1, 2)
+            LOAD_PAIRS(a0, a1, x + above + 2 * o, m, total - above - 2 * o)
+            LOAD_PAIRS(b0, b1, x + below + 2 * o, m, total - below - 2 * o)
+            const RV g = load_real(dy + row * OW + o, m);
             // Who wins in the upper row, in the lower row, and of both.
             const RV over = BEATS(a1, a0) ? a1 : a0;
             const RV under = BEATS(b1, b0) ? b1 : b0;
             const RV up = BEATS(under, over) ? K(0) : g;
             const RV down = BEATS(under, over) ? g : K(0);
-            REAL s[4 * VW];
-            vstore16(BEATS(a1, a0) ? K(0) : up, 0, s);
-            vstore16(BEATS(a1, a0) ? up : K(0), 1, s);
-            vstore16(BEATS(b1, b0) ? K(0) : down, 2, s);
-            vstore16(BEATS(b1, b0) ? down : K(0), 3, s);
-            UNROLL for (int k = 0; k < VW; k++) {
-                a[2 * k] = s[k];
-                a[2 * k + 1] = s[VW + k];
-                b[2 * k] = s[2 * VW + k];
-                b[2 * k + 1] = s[3 * VW + k];
-            }
-            STORE_PAIRS(a, above + 2 * o, m)
-            STORE_PAIRS(b, below + 2 * o, m)
+            const RV up0 = BEATS(a1, a0) ? K(0) : up;
+            const RV up1 = BEATS(a1, a0) ? up : K(0);
+            const RV down0 = BEATS(b1, b0) ? K(0) : down;
+            const RV down1 = BEATS(b1, b0) ? down : K(0);
+            STORE_PAIRS(up0, up1, above + 2 * o, m)
+            STORE_PAIRS(down0, down1, below + 2 * o, m)
         }
         STORE_ZEROS(above + 2 * OW, below)
         STORE_ZEROS(below + 2 * OW, below + IW)

@@ -133,7 +133,7 @@ static int64_t line_size(const struct qn_node *node, int64_t windows,
     const int64_t padded = qn_divide_up(windows, LANES) * LANES;
     const int64_t length =
         (padded - 1) * w->stride + (w->kernel - 1) * w->dilation + 1;
-    return (larger(length, columns) + LANES) *
+    return (larger(length, columns) + 2 * LANES) *
            (int64_t)qn_dtype_size(node->graph->real);
 }
 
