@@ -11,9 +11,9 @@ enum { PATH_SIZE = 1024, RUNS_MAX = 100000 };
 
 struct options {
     const char *data, *device, *out, *resume, *optimizer, *loss;
-    double lr, momentum, weight_decay;
+    double lr, momentum, weight_decay, l1, l2;
     int64_t epochs, batch_size, seed, checkpoint_every, steps, log_every;
-    bool json, quiet, profile;
+    bool json, quiet, profile, proximal;
 };
 
 // All that a run needs, in the order in which it is opened.
@@ -128,6 +128,12 @@ static void set_params(struct job *job)
         params->momentum = options->momentum;
     if (is_given(job, "weight-decay"))
         params->weight_decay = options->weight_decay;
+    if (is_given(job, "l1"))
+        params->l1 = options->l1;
+    if (is_given(job, "l2"))
+        params->l2 = options->l2;
+    if (is_given(job, "proximal"))
+        params->proximal = options->proximal;
     if (is_given(job, "seed"))
         params->seed = (uint64_t)options->seed;
     if (is_given(job, "checkpoint-every"))
@@ -359,6 +365,12 @@ int run_train(const struct command *command, int argc, const char **argv)
          FLAG_NUMBER, &o->momentum, 0, 1, false},
         {"weight-decay", "F", "L2 penalty, as in PyTorch [0]", FLAG_NUMBER,
          &o->weight_decay, 0, 1e6, false},
+        {"l1", "F", "penalty F sum |w| on weights [0]", FLAG_NUMBER, &o->l1,
+         0, 1e6, false},
+        {"l2", "F", "penalty F/2 sum w^2 on weights [0]", FLAG_NUMBER,
+         &o->l2, 0, 1e6, false},
+        {"proximal", NULL, "l1 by soft thresholding, to exact zeros",
+         FLAG_SWITCH, &o->proximal, 0, 0, false},
         {"loss", "L", "see quern list losses [softmax_cross_entropy]",
          FLAG_TEXT, &o->loss, 0, 0, false},
         {"seed", "N", "of first values, order of samples, draws [0]",

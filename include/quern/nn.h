@@ -159,6 +159,43 @@ struct qn_loss {
 QN_API const struct qn_loss *qn_loss_at(int index);
 QN_API const struct qn_loss *qn_loss_find(const char *name);
 
+// ---- penalties ----
+
+// As nodes, to be added to a loss. `w`, `a` and `b` are any tensors, such as
+// parameters, also of two models in one graph.
+// lambda sum |w|
+QN_API qn_node *qn_penalty_l1(qn_graph *graph, qn_node *w, double lambda);
+// lambda / 2 sum w^2
+QN_API qn_node *qn_penalty_l2(qn_graph *graph, qn_node *w, double lambda);
+// lambda sum (a - b)^2, of one shape
+QN_API qn_node *qn_penalty_tie(qn_graph *graph, qn_node *a, qn_node *b,
+                               double lambda);
+
+// l1 sum |w| + l2 / 2 sum w^2 on one parameter, applied by the update.
+struct qn_penalty {
+    double l1;
+    double l2;
+    // l1 is no part of the gradient; after each step w becomes
+    // sign(w) max(|w| - lr l1, 0), so that small weights are exactly 0
+    // (Daubechies, Defrise, De Mol: An iterative thresholding algorithm for
+    // linear inverse problems with a sparsity constraint, 2004).
+    bool proximal;
+};
+// The penalty of each parameter of the graph, in the order of
+// qn_group_members; lives as long as the graph. Tensors of two dimensions or
+// more get `all` (NULL: none), or what their layer says; biases and other
+// vectors none. NULL: no parameter has one.
+QN_API const struct qn_penalty *
+qn_model_penalties(const qn_model *model, qn_graph *graph,
+                   const struct qn_penalty *all);
+// Their sum, one launch: to be added to the loss that is reported, not to the
+// one whose gradient is taken.
+QN_API qn_node *qn_penalty_sum(qn_graph *graph,
+                               const struct qn_penalty *penalties);
+// The sum of the penalties that tie layers of the model, after qn_model_build;
+// NULL: there are none. To be added to the loss whose gradient is taken.
+QN_API qn_node *qn_model_ties(const qn_model *model, qn_graph *graph);
+
 // ---- optimizers ----
 
 enum { QN_MAX_SLOTS = 4, QN_MAX_HYPER = 8 };
@@ -196,6 +233,9 @@ struct qn_optimizer_params {
     double hyper[QN_MAX_HYPER]; // all of them; see qn_optimizer_defaults
     qn_node *lr;   // qn_scalar: learning rate of this step
     qn_node *step; // qn_scalar: counts steps from 1
+    // What the update adds to the gradient and does after the step, of each
+    // parameter of the graph; NULL: nothing.
+    const struct qn_penalty *penalties;
 };
 // `params` with the row's defaults.
 QN_API struct qn_optimizer_params

@@ -43,6 +43,9 @@ struct qn_fit_params {
     double momentum;         // NAN: the optimizer's default; makes "sgd"
                              // "momentum"
     double weight_decay;     // NAN: the optimizer's default
+    double l1, l2;           // 0; penalties on weights, which the loss while
+                             // training includes: l1 sum |w| + l2/2 sum w^2
+    bool proximal;           // l1 by soft thresholding, to exact zeros
     const char *loss;        // "softmax_cross_entropy"
     uint64_t seed;           // 0; below 2^32
     const char *out;         // run folder; NULL: no files are written, or with

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "graph/graph.h"
+#include "nn/penalty.h"
 #include "op/op.h"
 #include "op/update.h"
 #include "quern/nn.h"
@@ -175,7 +176,8 @@ qn_status qn_optimizer_build(qn_graph *g, qn_node *loss,
             add_slot(g, params->optimizer->slots[i], parameters, count);
     struct qn_update_params update = make_update(params);
     qn_update(g, qn_pack(g, gradients, count), params->lr, params->step,
-              qn_group(g, "parameters"), slots, params->optimizer->slot_count,
-              &update);
+              qn_penalty_table(g, params->penalties),
+              qn_group(g, "parameters"), slots,
+              params->optimizer->slot_count, &update);
     return qn_graph_check(g, NULL);
 }

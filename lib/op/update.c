@@ -7,15 +7,38 @@ enum {
     IN_GRADIENT,
     IN_LR,
     IN_STEP,
+    IN_PENALTY,
     IN_PARAMETERS,
     IN_SLOTS,
     MAX_INPUTS = IN_SLOTS + QN_MAX_UPDATE_SLOTS,
     // Spans of the CPU variant are multiples of this and at most 4 a core,
     // enough for an even load.
+    PENALTY_COLUMNS = 3,
     SPAN_ALIGN = 1024,
     SPANS_PER_UNIT = 4,
     GROUP_SIZE = 256,
 };
+
+static bool has_penalty(const struct qn_node *node)
+{
+    return node->inputs[IN_PENALTY]->shape.rank != 0;
+}
+
+// A row of coefficients for each block of the gradient.
+static qn_status check_penalty(struct qn_node *node)
+{
+    const struct qn_node *gradient = node->inputs[IN_GRADIENT];
+    const struct qn_node *penalty = node->inputs[IN_PENALTY];
+    const int64_t blocks = (int64_t)qn_node_size(gradient) / QN_GROUP_ALIGN;
+    const qn_shape want = {2, {blocks, PENALTY_COLUMNS}};
+    if (!has_penalty(node) || (penalty->dtype == gradient->dtype &&
+                               qn_shape_equal(&penalty->shape, &want)))
+        return QN_OK;
+    return qn_node_fail(node, QN_BAD_SHAPE,
+                        "the penalties are not %s [%lld, %d]",
+                        qn_dtype_name(gradient->dtype), (long long)blocks,
+                        PENALTY_COLUMNS);
+}
 
 static qn_status infer(struct qn_node *node)
 {
@@ -40,6 +63,7 @@ static qn_status infer(struct qn_node *node)
             return qn_node_fail(node, QN_BAD_ARGUMENT,
                                 "the %s is not made by qn_scalar",
                                 i == IN_LR ? "learning rate" : "step");
+    QN_TRY(check_penalty(node));
     node->dtype = gradient->dtype;
     node->shape = (qn_shape){0};
     return QN_OK;
@@ -56,6 +80,10 @@ static struct qn_launch *add_launch(const struct qn_node *node,
     qn_launch_buffer(launch, QN_OPERAND_IN + IN_GRADIENT);
     qn_launch_live(launch, QN_OPERAND_IN + IN_LR);
     qn_launch_live(launch, QN_OPERAND_IN + IN_STEP);
+    if (has_penalty(node)) {
+        qn_launch_define(launch, "PENALTY", 1);
+        qn_launch_buffer(launch, QN_OPERAND_IN + IN_PENALTY);
+    }
     for (int i = IN_PARAMETERS; i < node->input_count; i++)
         qn_launch_buffer(launch, QN_OPERAND_IN + i);
     for (int i = 0; i < params->constant_count; i++)
@@ -115,7 +143,7 @@ static const struct qn_candidate candidates[] = {
 const struct qn_op qn_op_update = {
     .name = "update",
     .formula = "parameters, slots = rule(gradient, parameters, slots, lr, "
-               "step)",
+               "step, penalty)",
     .min_inputs = IN_SLOTS,
     .max_inputs = MAX_INPUTS,
     .flags = QN_OP_NO_GRAD,
@@ -126,11 +154,11 @@ const struct qn_op qn_op_update = {
 
 struct qn_node *qn_update(struct qn_graph *g, struct qn_node *gradient,
                           struct qn_node *lr, struct qn_node *step,
-                          struct qn_node *parameters,
+                          struct qn_node *penalty, struct qn_node *parameters,
                           struct qn_node *const *slots, int slot_count,
                           const struct qn_update_params *params)
 {
-    struct qn_node *inputs[MAX_INPUTS] = {gradient, lr, step, parameters};
+    struct qn_node *inputs[MAX_INPUTS] = {gradient, lr, step, penalty, parameters};
     if (slot_count > QN_MAX_UPDATE_SLOTS ||
         params->constant_count > QN_MAX_UPDATE_CONSTANTS) {
         qn_graph_fail(g, QN_BAD_ARGUMENT, "update by %s: too many %s",

@@ -137,14 +137,17 @@ static qn_status read_params(struct qn_run *run, qn_error *error)
 {
     struct qn_fit_params *params = &run->params;
     json_int_t batch, seed, every;
+    int proximal;
     *params = qn_fit_defaults();
-    if (json_unpack(run->settings, "{sF ss sI sI si sI}", "lr", &params->lr,
-                    "loss", &params->loss, "batch_size", &batch, "seed",
+    if (json_unpack(run->settings, "{sF sF sF sb ss sI sI si sI}", "lr",
+                    &params->lr, "l1", &params->l1, "l2", &params->l2,
+                    "proximal", &proximal, "loss", &params->loss, "batch_size", &batch, "seed",
                     &seed, "epochs", &params->epochs, "checkpoint_every",
                     &every) != 0)
         return bad_note(run, "is not what this version writes", error);
     params->label = json_string_value(json_object_get(run->settings,
                                                       "label"));
+    params->proximal = proximal != 0;
     params->batch_size = batch;
     params->seed = (uint64_t)seed;
     params->checkpoint_every = every;

@@ -128,6 +128,8 @@ qn_status qn_settings_resolve(const struct qn_fit_params *params,
     QN_REQUIRE(error, params->log_every >= 0);
     QN_REQUIRE(error, params->seed <= UINT32_MAX);
     QN_REQUIRE(error, params->lr >= 0 && isfinite(params->lr));
+    QN_REQUIRE(error, params->l1 >= 0 && isfinite(params->l1));
+    QN_REQUIRE(error, params->l2 >= 0 && isfinite(params->l2));
     *settings = (struct qn_settings){
         .model = params->model,
         .dataset = params->dataset,
@@ -138,6 +140,7 @@ qn_status qn_settings_resolve(const struct qn_fit_params *params,
         .log_every = params->log_every,
         .seed = params->seed,
         .label = params->label,
+        .penalty = {params->l1, params->l2, params->proximal},
     };
     if (settings->batch_size > params->dataset->train_count)
         settings->batch_size = params->dataset->train_count;
@@ -209,11 +212,12 @@ static json_t *optimizer_json(const struct qn_optimizer_params *optimizer)
 json_t *qn_settings_json(const struct qn_settings *settings)
 {
     return json_pack(
-        "{ss? so so so sf ss sI sI si sI}", "label", settings->label, "model",
+        "{ss? so so so sf sf sf sb ss sI sI si sI}", "label", settings->label, "model",
         json_loads(qn_model_json(settings->model), 0, NULL), "data",
         dataset_json(settings->dataset), "optimizer",
-        optimizer_json(&settings->optimizer), "lr", settings->lr, "loss",
-        settings->loss->name, "batch_size",
+        optimizer_json(&settings->optimizer), "lr", settings->lr, "l1",
+        settings->penalty.l1, "l2", settings->penalty.l2, "proximal",
+        settings->penalty.proximal, "loss", settings->loss->name, "batch_size",
         (json_int_t)settings->batch_size, "seed", (json_int_t)settings->seed,
         "epochs", settings->epochs, "checkpoint_every",
         (json_int_t)settings->checkpoint_every);

@@ -112,6 +112,26 @@ static void add_metrics(struct qn_train_stage *stage, qn_node *loss,
 
 // ---- the whole step ----
 
+// Penalties that tie layers are nodes; all others the update applies, and the
+// loss that is reported gets their sum.
+static qn_node *add_update(struct qn_train_stage *stage,
+                           const struct qn_settings *settings, qn_node *loss)
+{
+    qn_graph *g = stage->graph;
+    struct qn_optimizer_params optimizer = settings->optimizer;
+    optimizer.lr = stage->lr;
+    optimizer.step = stage->step;
+    optimizer.penalties =
+        qn_model_penalties(settings->model, g, &settings->penalty);
+    qn_node *ties = qn_model_ties(settings->model, g);
+    if (ties)
+        loss = qn_add(g, loss, ties);
+    qn_optimizer_build(g, loss, &optimizer);
+    return optimizer.penalties
+               ? qn_add(g, loss, qn_penalty_sum(g, optimizer.penalties))
+               : loss;
+}
+
 static qn_status build_graph(struct qn_train_stage *stage,
                              const struct qn_settings *settings,
                              int64_t batch, qn_error *error)
@@ -130,10 +150,7 @@ static qn_status build_graph(struct qn_train_stage *stage,
         return qn_graph_check(g, error) != QN_OK ? qn_graph_check(g, NULL)
                                                  : QN_BAD_SHAPE;
     qn_node *loss = settings->loss->build(g, logits, labels);
-    struct qn_optimizer_params optimizer = settings->optimizer;
-    optimizer.lr = stage->lr;
-    optimizer.step = stage->step;
-    qn_optimizer_build(g, loss, &optimizer);
+    loss = add_update(stage, settings, loss);
     add_metrics(stage, loss, logits, labels, batch);
     if (settings->log_every) {
         const qn_shape one = qn_shape_of(1);

@@ -15,6 +15,7 @@ struct qn_settings {
     const qn_dataset *dataset;
     struct qn_optimizer_params optimizer; // without its nodes
     const struct qn_loss *loss;
+    struct qn_penalty penalty; // on all weights
     double lr;
     int epochs;
     int64_t batch_size;
