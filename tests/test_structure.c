@@ -116,6 +116,11 @@ static const char *const bad[][2] = {
     {LAYERS("{\"type\": \"dense\", \"units\": 3, \"tie\": {\"to\": \"d\", "
             "\"weight\": 1}}"),
      "\"tie\" wants an earlier layer"},
+    {"{\"layers\": [], \"model\": \"mlp\"}",
+     "an object with an array \"layers\", or with the name"},
+    {"{\"model\": \"mpl\"}", "no built-in model is called \"mpl\""},
+    {"{\"model\": \"mlp\", \"stochastic_depth\": 2}",
+     "\"stochastic_depth\" must be a number between 0 and 1"},
     {"4-residual", "layer 1: residual needs more than a number"},
     {"4-add", "layer 1: add needs more than a number"},
 };
@@ -370,6 +375,112 @@ START_TEST(branching_model_computes_its_formula)
 END_TEST
 
 // y = x W^T W^T, loss = sum y: the gradient of W gathers both uses.
+// y[:, :, ::2, ::3] and two channels of zeros
+START_TEST(subsample_keeps_some_rows_and_columns)
+{
+    enum { H = 5, W = 7 };
+    float data[2 * 3 * H * W], got[2 * 5 * 3 * 3];
+    qn_error error = {0};
+    qn_graph *g = qn_graph_create(QN_FLOAT32);
+    qn_node *x, *y = build(
+        g, LAYERS("{\"type\": \"subsample\", \"stride\": [2, 3], "
+                  "\"channels\": 5}"),
+        qn_shape_of(2, 3, H, W), &x);
+    const qn_shape want = qn_shape_of(2, 5, 3, 3);
+    ck_assert_ok(qn_graph_check(g, &error), error);
+    ck_assert(qn_shape_equal(qn_node_shape(y), &want));
+    for (int i = 0; i < 2 * 3 * H * W; i++)
+        data[i] = (float)(i + 1);
+    struct qn_plan_params params = {.graph = g, .outputs = &y,
+                                    .output_count = 1};
+    qn_plan *plan = qn_plan_create(qn_check_device(), &params, &error);
+    ck_assert_msg(plan != NULL, "%s", error.text);
+    ck_assert_int_eq(qn_plan_write(plan, x, data, sizeof data), QN_OK);
+    ck_assert_int_eq(qn_plan_run(plan), QN_OK);
+    ck_assert_int_eq(qn_plan_read(plan, y, got, sizeof got), QN_OK);
+    for (int n = 0, i = 0; n < 2; n++)
+        for (int c = 0; c < 5; c++)
+            for (int h = 0; h < 3; h++)
+                for (int w = 0; w < 3; w++, i++) {
+                    const int from = ((n * 3 + c) * H + 2 * h) * W + 3 * w;
+                    ck_assert_float_eq(got[i], c < 3 ? data[from] : 0);
+                }
+    qn_plan_destroy(&plan);
+    qn_graph_destroy(&g);
+    expect_graph_error(LAYERS("{\"type\": \"subsample\"}"),
+                       "[2, 4] is not [n, c, h, w]");
+}
+END_TEST
+
+// Block l of 4 with l/4 of the last one's probability, but where one is given.
+START_TEST(stochastic_depth_falls_linearly)
+{
+    static const char *const text =
+        "{\"stochastic_depth\": 0.5, \"layers\": ["
+        "{\"type\": \"residual\", \"layers\": [{\"type\": \"residual\", "
+        "\"layers\": []}]}, {\"type\": \"relu\"}, "
+        "{\"type\": \"residual\", \"drop\": 0.9, \"layers\": []}, "
+        "{\"type\": \"residual\", \"layers\": []}]}";
+    qn_model *model = make(text);
+    ck_assert_str_eq(
+        qn_model_json(model),
+        "{\"layers\":[{\"type\":\"residual\",\"drop\":0.125,\"layers\":"
+        "[{\"type\":\"residual\",\"drop\":0.25,\"layers\":[]}]},"
+        "{\"type\":\"relu\"},"
+        "{\"type\":\"residual\",\"drop\":0.9,\"layers\":[]},"
+        "{\"type\":\"residual\",\"drop\":0.5,\"layers\":[]}]}");
+    qn_model_destroy(&model);
+    model = make("{\"model\": \"softmax-regression\"}");
+    ck_assert_str_eq(qn_model_json(model),
+                     "{\"layers\":[{\"type\":\"dense\",\"units\":10}]}");
+    qn_model_destroy(&model);
+}
+END_TEST
+
+// All of a sample's branch is dropped or kept; predicting it is scaled.
+START_TEST(residual_drops_its_branch)
+{
+    enum { SAMPLES = 400 };
+    static float data[SAMPLES * F], got[2][SAMPLES * F];
+    qn_error error = {0};
+    qn_graph *g = qn_graph_create(QN_FLOAT32);
+    qn_model *model = make(
+        LAYERS("{\"type\": \"residual\", \"drop\": 0.25, \"layers\": []}"));
+    qn_node *x = qn_input(g, "x", QN_FLOAT32, qn_shape_of(SAMPLES, F));
+    struct qn_model_build_params params = {.training = true,
+                                           .seed = qn_scalar(g, "seed"),
+                                           .step = qn_scalar(g, "step")};
+    qn_node *y[2] = {qn_model_build(model, g, x, &params),
+                     qn_model_build(model, g, x, NULL)};
+    for (int i = 0; i < SAMPLES * F; i++)
+        data[i] = 1 + (float)(i % 7);
+    struct qn_plan_params plan_params = {.graph = g, .outputs = y,
+                                         .output_count = 2};
+    qn_plan *plan = qn_plan_create(qn_check_device(), &plan_params, &error);
+    ck_assert_msg(plan != NULL, "%s", error.text);
+    ck_assert_int_eq(qn_plan_write(plan, x, data, sizeof data), QN_OK);
+    ck_assert_int_eq(qn_plan_run(plan), QN_OK);
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(qn_plan_read(plan, y[i], got[i], sizeof got[i]),
+                         QN_OK);
+    int kept = 0;
+    for (int n = 0; n < SAMPLES; n++) {
+        const float times = got[0][n * F] / data[n * F];
+        ck_assert(times == 1 || times == 2);
+        kept += times == 2;
+        for (int f = 0; f < F; f++) {
+            ck_assert_float_eq(got[0][n * F + f], times * data[n * F + f]);
+            ck_assert_float_eq(got[1][n * F + f], 1.75F * data[n * F + f]);
+        }
+    }
+    // Five standard deviations: 5 sqrt(400 0.75 0.25) = 43.
+    ck_assert_int_le(abs(kept - 300), 43);
+    qn_plan_destroy(&plan);
+    qn_model_destroy(&model);
+    qn_graph_destroy(&g);
+}
+END_TEST
+
 START_TEST(shared_parameters_gather_their_gradients)
 {
     static const char *const text =
@@ -411,4 +522,6 @@ QN_CHECK_MAIN("structure", structure_has_one_canonical_form,
               shapes_that_do_not_fit_are_named,
               parameters_are_named_as_in_nested_modules,
               branching_model_computes_its_formula,
-              shared_parameters_gather_their_gradients)
+              shared_parameters_gather_their_gradients,
+              subsample_keeps_some_rows_and_columns,
+              stochastic_depth_falls_linearly, residual_drops_its_branch)

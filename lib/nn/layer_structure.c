@@ -75,12 +75,19 @@ static const struct qn_layer_list residual_lists[] = {
     {0},
 };
 
-// y = layers(x) + shortcut(x)
+static const struct qn_layer_key residual_keys[] = {
+    {"drop", "number", "probability of dropping layers(x) of a sample", 0, 1,
+     0, NULL},
+    {0},
+};
+
+// y = m layers(x) + shortcut(x)
 static qn_node *build_residual(qn_graph *g, qn_node *x,
                                const struct qn_layer_use *use)
 {
     qn_node *y = qn_layer_run(use, g, RESIDUAL_LAYERS, x);
     qn_node *shortcut = qn_layer_run(use, g, RESIDUAL_SHORTCUT, x);
+    y = qn_layer_keep_branch(g, y, 1 - use->values[0], use);
     return is_alike(g, "residual: what comes from layers and from shortcut",
                     y, shortcut)
                ? qn_add(g, y, shortcut)
@@ -115,8 +122,9 @@ const struct qn_layer qn_layers_structure[] = {
     {.name = "sequential", .formula = "y = layers(x), one after the other",
      .build = build_sequential, .lists = sequential_lists},
     {.name = "residual",
-     .formula = "y = layers(x) + shortcut(x); without shortcut: + x",
-     .build = build_residual, .lists = residual_lists},
+     .formula = "y = layers(x) + shortcut(x); without shortcut: + x. With "
+                "drop as stochastic_depth on layers(x)",
+     .keys = residual_keys, .build = build_residual, .lists = residual_lists},
     {.name = "parallel",
      .formula = "branches, each fed with x, side by side along an axis",
      .keys = concat_keys, .build = build_parallel, .lists = parallel_lists},

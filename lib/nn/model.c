@@ -83,6 +83,19 @@ static qn_status parse_file(struct qn_model *model, const char *path,
     return status == QN_OK ? qn_model_link(model, path, error) : status;
 }
 
+static bool is_json(const char *text)
+{
+    return text[strspn(text, " \t\r\n")] == '{';
+}
+
+qn_status qn_model_parse(struct qn_model *model, const char *text,
+                         const char *what, qn_error *error)
+{
+    return is_json(text)
+               ? qn_model_parse_json(model, text, strlen(text), what, error)
+               : qn_model_parse_text(model, text, what, error);
+}
+
 static qn_status parse(struct qn_model *model, const char *text,
                        qn_error *error)
 {
@@ -90,14 +103,11 @@ static qn_status parse(struct qn_model *model, const char *text,
     const struct qn_model_row *row = qn_model_row_find(text);
     if (row)
         text = row->definition;
-    if (text[strspn(text, " \t\r\n")] == '{') {
-        QN_TRY(qn_model_parse_json(model, text, strlen(text), what, error));
-    } else if (ends_with(text, ".json")) {
+    if (!is_json(text) && ends_with(text, ".json"))
         return parse_file(model, text, error);
-    } else {
+    if (!is_json(text))
         snprintf(what, sizeof what, "model \"%.100s\"", text);
-        QN_TRY(qn_model_parse_text(model, text, what, error));
-    }
+    QN_TRY(qn_model_parse(model, text, what, error));
     return qn_model_link(model, what, error);
 }
 

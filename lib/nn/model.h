@@ -17,6 +17,8 @@ struct qn_model {
     struct qn_sequence layers;
     struct qn_layer_spec **all; // a container before what is in it
     int layer_count;            // of `all`
+    double last_drop; // where layers have none: `drop` of the last, the others'
+                      // in proportion
     char *json;                 // canonical
 };
 
@@ -28,7 +30,10 @@ qn_status qn_model_allot(struct qn_model *model, size_t count,
                          struct qn_sequence *sequence, const char *what,
                          qn_error *error);
 
-// Both fill `model->layers`. `what` names the text in errors.
+// These fill `model->layers`. `what` names the text in errors. The first takes
+// both grammars.
+qn_status qn_model_parse(struct qn_model *model, const char *text,
+                         const char *what, qn_error *error);
 qn_status qn_model_parse_text(struct qn_model *model, const char *text,
                               const char *what, qn_error *error);
 qn_status qn_model_parse_json(struct qn_model *model, const char *text,

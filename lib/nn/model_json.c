@@ -416,25 +416,63 @@ static qn_status read_sequence(const struct reader *outer, const char *prefix,
     return QN_OK;
 }
 
+static qn_status check_model(const json_t *root, const char *what,
+                             qn_error *error)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach((json_t *)root, name, value)
+        if (strcmp(name, "layers") != 0 && strcmp(name, "model") != 0 &&
+            strcmp(name, "stochastic_depth") != 0)
+            return qn_fail(error, QN_FORMAT,
+                           "%.150s: unknown key \"%.60s\"; a model has "
+                           "\"layers\", or \"model\", and perhaps "
+                           "\"stochastic_depth\"",
+                           what, name);
+    if (json_is_array(json_object_get(root, "layers")) !=
+        json_is_string(json_object_get(root, "model")))
+        return QN_OK;
+    return qn_fail(error, QN_FORMAT,
+                   "%.150s: a model is an object with an array \"layers\", "
+                   "or with the name of a built-in \"model\"",
+                   what);
+}
+
+static qn_status read_depth(struct qn_model *model, const json_t *json,
+                            const char *what, qn_error *error)
+{
+    const double last = json_number_value(json);
+    if (json && (!json_is_number(json) || last < 0 || last > 1))
+        return qn_fail(error, QN_FORMAT,
+                       "%.150s: \"stochastic_depth\" must be a number "
+                       "between 0 and 1, the probability of dropping the "
+                       "last residual block",
+                       what);
+    if (json)
+        model->last_drop = last;
+    return QN_OK;
+}
+
 static qn_status read_model(struct qn_model *model, json_t *root,
                             const char *what, qn_error *error)
 {
-    json_t *layers = json_object_get(root, "layers"), *value;
-    const char *name;
-    json_object_foreach(root, name, value)
-        if (strcmp(name, "layers") != 0)
-            return qn_fail(error, QN_FORMAT,
-                           "%.150s: unknown key \"%.60s\"; a model has one "
-                           "key, \"layers\"",
-                           what, name);
-    if (!json_is_array(layers))
-        return qn_fail(error, QN_FORMAT,
-                       "%.150s: a model is an object with an array "
-                       "\"layers\"",
-                       what);
+    QN_TRY(check_model(root, what, error));
     const struct reader reader = {.model = model, .what = what,
                                   .error = error};
-    return read_sequence(&reader, "", layers, &model->layers);
+    const char *name = json_string_value(json_object_get(root, "model"));
+    const struct qn_model_row *row = name ? qn_model_row_find(name) : NULL;
+    if (name && !row)
+        return qn_fail(error, QN_FORMAT,
+                       "%.150s: no built-in model is called \"%.60s\" (quern "
+                       "list models shows all)",
+                       what, name);
+    if (row)
+        QN_TRY(qn_model_parse(model, row->definition, what, error));
+    else
+        QN_TRY(read_sequence(&reader, "", json_object_get(root, "layers"),
+                             &model->layers));
+    return read_depth(model, json_object_get(root, "stochastic_depth"), what,
+                      error);
 }
 
 qn_status qn_model_parse_json(struct qn_model *model, const char *text,

@@ -147,6 +147,34 @@ static qn_status link_sequence(struct walk *walk,
     return QN_OK;
 }
 
+// The index of a layer's key "drop", or -1.
+static int drop_key(const struct qn_layer_spec *spec)
+{
+    const struct qn_layer_key *key;
+    for (int i = 0; (key = qn_layer_key_at(spec->layer, i)); i++)
+        if (strcmp(key->name, "drop") == 0)
+            return i;
+    return -1;
+}
+
+// The linear rule of stochastic depth (Huang et al. 2016): layer l of L is
+// dropped with probability l / L times that of the last. Layers that say
+// `drop` keep theirs.
+static void set_drops(struct qn_model *model)
+{
+    int count = 0, at = 0;
+    for (int i = 0; i < model->layer_count; i++)
+        count += drop_key(model->all[i]) >= 0;
+    for (int i = 0; i < model->layer_count; i++) {
+        struct qn_layer_spec *spec = model->all[i];
+        const int key = drop_key(spec);
+        at += key >= 0;
+        if (key >= 0 && spec->values[key] == 0)
+            spec->values[key] = spec->widths[key] =
+                model->last_drop * at / count;
+    }
+}
+
 qn_status qn_model_link(struct qn_model *model, const char *what,
                         qn_error *error)
 {
@@ -155,7 +183,9 @@ qn_status qn_model_link(struct qn_model *model, const char *what,
     model->all = qn_arena_alloc(&model->arena, size + 1);
     if (!model->all)
         return qn_fail_memory(error, size);
-    return link_sequence(&walk, &model->layers);
+    QN_TRY(link_sequence(&walk, &model->layers));
+    set_drops(model);
+    return QN_OK;
 }
 
 const struct qn_layer_spec *qn_model_find_owner(const qn_model *model,
