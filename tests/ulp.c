@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "device/device.h"
+#include "qn_check.h"
+
 float ulp_from_bits(uint32_t bits)
 {
     float value;
@@ -38,19 +41,30 @@ double ulp_flush(double value)
     return fabs(value) < (double)FLT_MIN ? copysign(0, value) : value;
 }
 
-void ulp_report(const char *file, const char *op, double ulps, double bound,
-                int64_t inputs)
+// A name as JSON has it; quotes and backslashes are left out.
+static void print_name(FILE *out, const char *name)
 {
-    FILE *out = file ? fopen(file, "a") : NULL;
-    if (!file)
-        return;
+    for (; *name; name++)
+        if ((unsigned char)*name >= ' ' && *name != '"' && *name != '\\')
+            putc(*name, out);
+}
+
+void ulp_report(const char *file, const struct ulp_result *result)
+{
+    qn_device *device = qn_check_device();
+    const bool is_cpu = qn_device_limits(device)->variant == QN_VARIANT_CPU;
+    FILE *out = fopen(file, "a");
     if (!out) {
         perror(file);
         exit(1);
     }
     fprintf(out,
-            "{\"op\": \"%s\", \"ulps\": %.3f, \"bound\": %g, "
-            "\"inputs\": %lld}\n",
-            op, ulps, bound, (long long)inputs);
+            "{\"op\": \"%s\", \"terms\": %lld, \"ulps\": %.3f, "
+            "\"bound\": %g, \"inputs\": %lld, \"variant\": \"%s\", "
+            "\"device\": \"",
+            result->op, (long long)result->terms, result->ulps, result->bound,
+            (long long)result->inputs, is_cpu ? "cpu" : "gpu");
+    print_name(out, qn_device_describe(device)->name);
+    fputs("\"}\n", out);
     fclose(out);
 }
