@@ -1,5 +1,6 @@
 // Every row of the table against its reference: test_op GROUP runs the cases
-// of one group (see cases.c), test_op coverage checks that no row lacks one.
+// of one group (see cases.c), test_op coverage checks that no row lacks one and
+// that there are many, test_op list counts those of each row.
 //
 // For each case: forward in float32 and float64 within the case's tolerance;
 // gradients in float64 against central differences of the reference; two runs
@@ -222,33 +223,55 @@ static bool is_covered_elsewhere(const struct qn_op *op)
     return op->flags & QN_OP_LEAF;
 }
 
-enum { IN_FORWARD = 1, IN_CASE = 2, IN_GRADIENT_CASE = 4 };
+enum { MAX_ROWS = 512, LEAST_GRADIENTS = 600 };
 
-// Which rows a case's graph holds, by index in the table.
-static void note_rows(const struct qn_case *c, unsigned char *seen)
+// By index in the table: cases whose forward graph holds the row, and those of
+// them whose gradients are checked.
+static struct {
+    int cases;
+    int gradients;
+} counts[MAX_ROWS];
+static int gradient_count; // configurations: cases whose gradients are checked
+
+static int find_row(const struct qn_op *op)
 {
+    int row = 0;
+    while (qn_ops[row] && qn_ops[row] != op)
+        row++;
+    ck_assert_msg(qn_ops[row] != NULL, "%s is not in the table", op->name);
+    return row;
+}
+
+static void count_rows(const struct qn_case *c)
+{
+    bool seen[MAX_ROWS] = {0};
     trial_data_init(&data, c);
     trial_init(&single, &data, QN_FLOAT32);
     for (const struct qn_node *node = single.graph->first; node;
          node = node->next) {
-        int row = 0;
-        while (qn_ops[row] && qn_ops[row] != node->op)
-            row++;
-        ck_assert_msg(qn_ops[row] != NULL, "%s is not in the table",
-                      node->op->name);
-        const bool forward = node->id <= single.results[0]->id;
-        seen[row] |= (forward ? IN_FORWARD : 0) | IN_CASE |
-                     (forward && data.wrt_count ? IN_GRADIENT_CASE : 0);
+        const int row = find_row(node->op);
+        if (node->id > single.results[0]->id || seen[row])
+            continue;
+        seen[row] = true;
+        counts[row].cases++;
+        counts[row].gradients += data.wrt_count > 0;
     }
+    gradient_count += data.wrt_count > 0;
     clean_up();
+}
+
+static void count_all(void)
+{
+    memset(counts, 0, sizeof counts);
+    gradient_count = 0;
+    for (int i = 0; i < case_count(); i++)
+        count_rows(case_at(i));
 }
 
 START_TEST(every_row_has_a_reference_and_a_case)
 {
-    unsigned char seen[512] = {0};
     int faults = 0;
-    for (int i = 0; i < case_count(); i++)
-        note_rows(case_at(i), seen);
+    count_all();
     for (int row = 0; qn_ops[row]; row++) {
         const struct qn_op *op = qn_ops[row];
         const char *fault = NULL;
@@ -256,15 +279,34 @@ START_TEST(every_row_has_a_reference_and_a_case)
             continue;
         if (!ref_find(op->name))
             fault = "has no reference in tests/ref";
-        else if (!(seen[row] & IN_FORWARD))
+        else if (!counts[row].cases)
             fault = "has no case in tests/cases_*.c";
-        else if (op->grad && !(seen[row] & IN_GRADIENT_CASE))
+        else if (op->grad && !counts[row].gradients)
             fault = "has a gradient, but no case that checks it";
         if (fault)
             fprintf(stderr, "row %s %s\n", op->name, fault);
         faults += fault != NULL;
     }
     ck_assert_int_eq(faults, 0);
+}
+END_TEST
+
+START_TEST(gradients_are_checked_in_many_configurations)
+{
+    count_all();
+    printf("%d cases, %d of them with gradients\n", case_count(),
+           gradient_count);
+    ck_assert_int_ge(gradient_count, LEAST_GRADIENTS);
+}
+END_TEST
+
+// A line of JSON for each row.
+START_TEST(lists_its_cases)
+{
+    count_all();
+    for (int row = 0; qn_ops[row]; row++)
+        printf("{\"op\": \"%s\", \"cases\": %d, \"gradients\": %d}\n",
+               qn_ops[row]->name, counts[row].cases, counts[row].gradients);
 }
 END_TEST
 
@@ -303,11 +345,11 @@ static bool is_sample(int index)
     int before = 0, all = 0;
     for (int i = 0; i < case_count(); i++) {
         const struct qn_case *other_case = case_at(i);
-        const bool counts = strcmp(other_case->op, c->op) == 0 &&
-                            other_case->variant == c->variant &&
-                            is_small(other_case);
-        before += counts && i < index;
-        all += counts;
+        const bool is_like = strcmp(other_case->op, c->op) == 0 &&
+                             other_case->variant == c->variant &&
+                             is_small(other_case);
+        before += is_like && i < index;
+        all += is_like;
     }
     return is_small(c) &&
            (all <= SMALL_COUNT || before * SMALL_COUNT % all < SMALL_COUNT);
@@ -332,15 +374,19 @@ int main(int argc, char **argv)
 {
     const char *group = argc > 1 ? argv[1] : "coverage";
     const bool coverage = strcmp(group, "coverage") == 0;
-    const bool all = coverage || strcmp(group, "all") == 0;
+    const bool lists = strcmp(group, "list") == 0;
+    const bool all = coverage || lists || strcmp(group, "all") == 0;
     for (int i = 0; case_groups[i].name; i++)
         if (all || strcmp(group, case_groups[i].name) == 0)
             case_groups[i].add();
     if (coverage) {
         const TTest *const tests[] = {every_row_has_a_reference_and_a_case,
-                                      every_row_describes_itself};
-        return qn_check_run(group, tests, 2);
+                                      every_row_describes_itself,
+                                      gradients_are_checked_in_many_configurations};
+        return qn_check_run(group, tests, 3);
     }
+    if (lists)
+        return qn_check_run_loop(group, lists_its_cases, 1);
     choose();
     if (!chosen_count)
         fprintf(stderr, "no case in group \"%s\"\n", group);

@@ -5,7 +5,7 @@
 
 #include "command.h"
 
-enum { COLUMNS = 4 };
+enum { COLUMNS = 5 };
 
 // A table: its columns, and the cells of row `index`; false past the last row.
 struct table {
@@ -23,6 +23,7 @@ static bool op_row(int index, const char *cells[COLUMNS])
     cells[1] = info.formula;
     cells[2] = info.kind;
     cells[3] = info.has_gradient ? "yes" : "no";
+    cells[4] = info.source;
     return true;
 }
 
@@ -121,7 +122,7 @@ static bool dataset_row(int index, const char *cells[COLUMNS])
 }
 
 static const struct table tables[] = {
-    {"ops", {"name", "formula", "kind", "gradient"}, op_row},
+    {"ops", {"name", "formula", "kind", "gradient", "source"}, op_row},
     {"layers", {"name", "formula", "keys"}, layer_row},
     {"losses", {"name", "formula"}, loss_row},
     {"optimizers", {"name", "formula", "settings", "source"}, optimizer_row},

@@ -287,11 +287,12 @@ QN_API qn_status qn_gradients(qn_graph *g, qn_node *loss,
                               qn_node *const *wrt, int count, qn_node **out);
 
 // ---- the table ----
-// Name, formula and kind ("pointwise", "kernel", "view", "leaf") of operation
-// `index`; returns 0 past the last one.
+// Name, formula, source (paper, or "definition") and kind ("pointwise",
+// "kernel", "view", "leaf") of operation `index`; returns 0 past the last one.
 typedef struct qn_op_info {
     const char *name;
     const char *formula;
+    const char *source;
     const char *kind;
     int has_gradient;
 } qn_op_info;

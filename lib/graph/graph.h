@@ -45,6 +45,7 @@ struct qn_candidate {
 struct qn_op {
     const char *name;    // unique; in dumps, files, tests and cache keys
     const char *formula; // as in op.h
+    const char *source;  // paper, or NULL where the formula says it all
     int min_inputs;
     int max_inputs; // -1: any number
     unsigned flags;

@@ -67,6 +67,7 @@ static struct qn_node *grad_relu_gate(struct qn_graph *g,
 
 const struct qn_op qn_op_relu = {
     .name = "relu", .formula = "x > 0 ? x : 0",
+    .source = "Nair and Hinton 2010",
     .min_inputs = 1, .max_inputs = 1, .infer = qn_infer_broadcast,
     .expr = "SEL(x < K(0), K(0), x)", // lets NaN through
     .grad = grad_relu, .store_hook = QN_HOOK_RELU, .hook_input = 0,
@@ -86,23 +87,27 @@ const struct qn_op qn_op_tanh = {
 };
 const struct qn_op qn_op_leaky_relu = {
     .name = "leaky_relu", .formula = "x > 0 ? x : slope * x",
+    .source = "Maas, Hannun and Ng 2013",
     .min_inputs = 1, .max_inputs = 1, .infer = qn_infer_broadcast,
     .expr = "SEL(x > K(0), x, p0 * x)", .param_count = 1,
     .grad = grad_leaky_relu,
 };
 const struct qn_op qn_op_prelu = {
     .name = "prelu", .formula = "x > 0 ? x : a * x",
+    .source = "He et al. 2015",
     .min_inputs = 2, .max_inputs = 2, .infer = qn_infer_broadcast,
     .expr = "SEL(x > K(0), x, y * x)", .grad = grad_prelu,
 };
 const struct qn_op qn_op_hard_tanh = {
     .name = "hard_tanh", .formula = "min(max(x, low), high)",
+    .source = "Collobert 2004",
     .min_inputs = 1, .max_inputs = 1, .infer = qn_infer_broadcast,
     .expr = "SEL(x < p0, p0, SEL(x > p1, p1, x))", // lets NaN through
     .param_count = 2, .grad = grad_hard_tanh,
 };
 const struct qn_op qn_op_relu_gate = {
     .name = "relu_gate", .formula = "x > 0 ? dy : 0",
+    .source = "gradient of relu",
     .min_inputs = 2, .max_inputs = 2, .infer = qn_infer_broadcast,
     .expr = "SEL(x > K(0), y, K(0))", .grad = grad_relu_gate,
     .store_hook = QN_HOOK_GATE, .hook_input = 1,

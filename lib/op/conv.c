@@ -191,6 +191,7 @@ static struct qn_node *grad_conv2d_weight_grad(struct qn_graph *g,
 
 const struct qn_op qn_op_conv2d = {
     .name = "conv2d",
+    .source = "LeCun et al. 1989",
     .formula = "y[n, o, p] = sum over c, a of x[n, c, p stride + a dilation "
                "- low] w[o, c, a]",
     .min_inputs = 2, .max_inputs = 2, .infer = infer_conv2d,
@@ -198,12 +199,14 @@ const struct qn_op qn_op_conv2d = {
 };
 const struct qn_op qn_op_conv_transpose2d = {
     .name = "conv_transpose2d",
+    .source = "Zeiler et al. 2010; gradient of conv2d",
     .formula = "y[n, o, s stride + a dilation - low] += x[n, c, s] w[c, o, a]",
     .min_inputs = 2, .max_inputs = 2, .infer = infer_conv_transpose2d,
     .candidates = qn_conv_candidates, .grad = grad_conv_transpose2d,
 };
 const struct qn_op qn_op_conv2d_weight_grad = {
     .name = "conv2d_weight_grad",
+    .source = "gradient of conv2d",
     .formula = "dw[o, c, a] = sum over n, p of x[n, c, p stride + a dilation "
                "- low] dy[n, o, p]",
     .min_inputs = 2, .max_inputs = 2, .infer = infer_conv2d_weight_grad,

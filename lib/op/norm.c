@@ -344,24 +344,28 @@ static struct qn_node *grad_norm(struct qn_graph *g, struct qn_node *node,
 
 const struct qn_op qn_op_moments = {
     .name = "moments",
+    .source = "two passes: Chan, Golub and LeVeque 1983",
     .formula = "mean x and mean (x - mean x)^2 over axes",
     .min_inputs = 1, .max_inputs = 1, .infer = infer_pair,
     .candidates = candidates, .grad = grad_moments,
 };
 const struct qn_op qn_op_norm_sums = {
     .name = "norm_sums",
+    .source = "gradient of standardize",
     .formula = "sum dy and sum dy (x - mean) rstd over axes",
     .min_inputs = 4, .max_inputs = 4, .infer = infer_sums,
     .candidates = candidates, .grad = grad_sums,
 };
 const struct qn_op qn_op_standardize = {
     .name = "standardize",
+    .source = "Ba, Kiros and Hinton 2016; Wu and He 2018",
     .formula = "(x - mean) rstd, mean and rstd = 1 / deviation those of x",
     .min_inputs = 3, .max_inputs = 3, .infer = qn_infer_broadcast,
     .expr = "(x - y) * z", .grad = grad_norm,
 };
 const struct qn_op qn_op_batch_norm = {
     .name = "batch_norm",
+    .source = "Ioffe and Szegedy 2015",
     .formula = "(x - mean) rstd gamma + beta, mean and rstd those of x",
     .min_inputs = 5, .max_inputs = 5, .infer = qn_infer_broadcast,
     .expr = "fma((x - y) * z, u, v)", .grad = grad_norm,

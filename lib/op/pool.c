@@ -306,28 +306,33 @@ static struct qn_node *grad_avg_pool(struct qn_graph *g, struct qn_node *node,
 
 const struct qn_op qn_op_max_pool = {
     .name = "max_pool", .formula = "largest x in each window",
+    .source = "Ranzato et al. 2007",
     .min_inputs = 1, .max_inputs = 1, .infer = infer_pool,
     .candidates = pool_candidates, .grad = grad_max_pool,
 };
 const struct qn_op qn_op_max_pool_index = {
     .name = "max_pool_index",
+    .source = "Zeiler and Fergus 2014",
     .formula = "place of the largest x in each window, in its channel",
     .min_inputs = 1, .max_inputs = 1, .flags = QN_OP_NO_GRAD,
     .infer = infer_pool, .candidates = index_candidates,
 };
 const struct qn_op qn_op_max_pool_grad = {
     .name = "max_pool_grad",
+    .source = "gradient of max_pool",
     .formula = "dy to the first largest x of its window",
     .min_inputs = 2, .max_inputs = 2, .infer = infer_grad,
     .candidates = max_grad_candidates,
 };
 const struct qn_op qn_op_avg_pool = {
     .name = "avg_pool", .formula = "mean x of each window",
+    .source = "LeCun et al. 1998",
     .min_inputs = 1, .max_inputs = 1, .infer = infer_pool,
     .candidates = pool_candidates, .grad = grad_avg_pool,
 };
 const struct qn_op qn_op_avg_pool_grad = {
     .name = "avg_pool_grad",
+    .source = "gradient of avg_pool",
     .formula = "dy / n to the n elements of its window",
     .min_inputs = 1, .max_inputs = 1, .infer = infer_grad,
     .candidates = avg_grad_candidates, .grad = grad_avg_pool,

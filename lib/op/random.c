@@ -41,11 +41,13 @@ static qn_status infer_random(struct qn_node *node)
 
 const struct qn_op qn_op_random_uniform = {
     .name = "random_uniform", .formula = "low + (high - low) u, u in (0, 1)",
+    .source = "Salmon et al. 2011 (Philox)",
     .expr = "random_uniform(i, x, y, p0, p1, p2, p3)",
     RANDOM, .uint_params = 0xC,
 };
 const struct qn_op qn_op_random_normal = {
     .name = "random_normal",
+    .source = "Box and Muller 1958; Salmon et al. 2011",
     .formula = "mean + deviation n, n standard normal by Box-Muller",
     .expr = "random_normal(i, x, y, p0, p1, p2, p3)",
     RANDOM, .uint_params = 0xC,
@@ -53,6 +55,7 @@ const struct qn_op qn_op_random_normal = {
 // p0 is an integer too: the largest word that gives a 1.
 const struct qn_op qn_op_random_bernoulli = {
     .name = "random_bernoulli", .formula = "1 with probability p, else 0",
+    .source = "Salmon et al. 2011 (Philox)",
     .expr = "random_bernoulli(i, x, y, p0, p1, p2, p3)",
     RANDOM, .uint_params = 0xD,
 };

@@ -51,11 +51,13 @@ static struct qn_node *grad_softsign(struct qn_graph *g, struct qn_node *node,
 
 const struct qn_op qn_op_elu = {
     .name = "elu", .formula = "x > 0 ? x : alpha * (e^x - 1)", UNARY,
+    .source = "Clevert, Unterthiner and Hochreiter 2016",
     .expr = "SEL(x > K(0), x, p0 * expm1(x))", .param_count = 1,
     .grad = grad_elu,
 };
 const struct qn_op qn_op_selu = {
     .name = "selu",
+    .source = "Klambauer et al. 2017",
     .formula = "1.0507 x where x > 0, else 1.0507 * 1.67326 (e^x - 1)", UNARY,
     .expr = "SEL(x > K(0), K(1.0507009873554805) * x, "
             "K(1.7580993408473768) * expm1(x))",
@@ -63,12 +65,14 @@ const struct qn_op qn_op_selu = {
 };
 const struct qn_op qn_op_softplus = {
     .name = "softplus", .formula = "log(1 + e^x)", UNARY,
+    .source = "Dugas et al. 2001",
     .expr = "SEL(x < K(0), K(0), x) + log1p(exp(-fabs(x)))",
     .grad = grad_softplus,
 };
 // Beyond 1e30 it is 1, and infinity would be divided by itself.
 const struct qn_op qn_op_softsign = {
     .name = "softsign", .formula = "x / (1 + |x|)", UNARY,
+    .source = "Bergstra et al. 2009",
     .expr = "SEL(fabs(x) > K(1e30), SEL(x > K(0), K(1), K(-1)), "
             "x / (K(1) + fabs(x)))",
     .grad = grad_softsign,
@@ -148,19 +152,23 @@ const struct qn_op qn_op_normal_cdf = {
 };
 const struct qn_op qn_op_gelu = {
     .name = "gelu", .formula = "x (1 + erf(x / sqrt(2))) / 2", UNARY,
+    .source = "Hendrycks and Gimpel 2016",
     .expr = "gelu(x)", .include = "smooth", .grad = grad_gelu,
 };
 const struct qn_op qn_op_gelu_tanh = {
     .name = "gelu_tanh",
+    .source = "Hendrycks and Gimpel 2016",
     .formula = "x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2", UNARY,
     .expr = "gelu_tanh(x)", .include = "smooth", .grad = grad_gelu_tanh,
 };
 const struct qn_op qn_op_silu = {
     .name = "silu", .formula = "x / (1 + e^-x)", UNARY,
+    .source = "Elfwing, Uchibe and Doya 2018",
     .expr = "silu(x)", .include = "smooth", .grad = grad_silu,
 };
 const struct qn_op qn_op_mish = {
     .name = "mish", .formula = "x tanh(log(1 + e^x))", UNARY,
+    .source = "Misra 2020",
     .expr = "mish(x)", .include = "smooth", .grad = grad_mish,
 };
 

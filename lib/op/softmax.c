@@ -121,11 +121,13 @@ static struct qn_node *grad_log_softmax(struct qn_graph *g,
 
 const struct qn_op qn_op_softmax = {
     .name = "softmax", .formula = "e^x_i / sum_j e^x_j along an axis",
+    .source = "Bridle 1990",
     .min_inputs = 1, .max_inputs = 1, .infer = qn_infer_like,
     .candidates = softmax_candidates, .grad = grad_softmax,
 };
 const struct qn_op qn_op_log_softmax = {
     .name = "log_softmax", .formula = "x_i - log sum_j e^x_j along an axis",
+    .source = "Bridle 1990",
     .min_inputs = 1, .max_inputs = 1, .infer = qn_infer_like,
     .candidates = softmax_candidates, .grad = grad_log_softmax,
 };
@@ -250,12 +252,14 @@ static struct qn_node *grad_loss_grad(struct qn_graph *g, struct qn_node *node,
 
 const struct qn_op qn_op_softmax_cross_entropy = {
     .name = "softmax_cross_entropy",
+    .source = "Bridle 1990",
     .formula = "log sum_j e^x_j - x_label for each row",
     .min_inputs = 2, .max_inputs = 2, .infer = infer_loss,
     .candidates = loss_candidates, .grad = grad_loss,
 };
 const struct qn_op qn_op_softmax_cross_entropy_grad = {
     .name = "softmax_cross_entropy_grad",
+    .source = "gradient of softmax_cross_entropy",
     .formula = "(softmax(x) - one_hot(label)) * dloss for each row",
     .min_inputs = 3, .max_inputs = 3, .infer = infer_loss_grad,
     .candidates = loss_candidates, .grad = grad_loss_grad,

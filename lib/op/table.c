@@ -120,6 +120,7 @@ int qn_op_describe(int index, qn_op_info *info)
     *info = (qn_op_info){
         .name = op->name,
         .formula = op->formula,
+        .source = op->source ? op->source : "definition",
         .kind = qn_op_kind(op),
         .has_gradient = op->grad != NULL,
     };

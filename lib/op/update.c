@@ -142,6 +142,7 @@ static const struct qn_candidate candidates[] = {
 
 const struct qn_op qn_op_update = {
     .name = "update",
+    .source = "quern list optimizers",
     .formula = "parameters, slots = rule(gradient, parameters, slots, lr, "
                "step, penalty)",
     .min_inputs = IN_SLOTS,
