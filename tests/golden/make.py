@@ -156,6 +156,62 @@ layer("stochastic_depth, predicting", one("stochastic_depth", p=0.3),
 layer("leaky_relu, default slope", one("leaky_relu"), nn.LeakyReLU(), [5, 7])
 layer("dropout, predicting", one("dropout", p=0.3), nn.Dropout(0.3), [5, 7])
 
+
+
+class Structure(nn.Module):
+    """Modules by our containers' names, joined by `function`."""
+    def __init__(self, function, **modules):
+        super().__init__()
+        self.function = function
+        for name, module in modules.items():
+            setattr(self, name, module)
+
+    def forward(self, x):
+        return self.function(self, x)
+
+
+def pair(join):
+    """Two dense layers side by side, joined; ours is joined(kind)."""
+    return nn.Sequential(Structure(
+        lambda s, x: join(s.a(x), s.b(x)), a=nn.Linear(7, 5),
+        b=nn.Linear(7, 5)))
+
+
+def joined(kind, **keys):
+    return (one("dense", units=5, name="a") +
+            one("dense", units=5, name="b", input="input") +
+            one(kind, input=["a", "b"], **keys))
+
+
+PAIR = {f"0.{m}.{p}": f"{i}.{p}" for i, m in enumerate("ab")
+        for p in ("weight", "bias")}
+layer("add", joined("add"), pair(torch.add), [3, 7], names=PAIR)
+layer("multiply", joined("multiply"), pair(torch.mul), [3, 7], names=PAIR)
+layer("concat", joined("concat"),
+      pair(lambda x, y: torch.cat((x, y), 1)), [3, 7], names=PAIR)
+layer("sequential",
+      one("sequential", layers=one("dense", units=5) + one("silu")) +
+      one("dense", units=3),
+      nn.Sequential(nn.Sequential(nn.Linear(7, 5), nn.SiLU()),
+                    nn.Linear(5, 3)), [5, 7])
+layer("residual",
+      one("residual", layers=one("dense", units=7) + one("tanh")),
+      Structure(lambda s, x: s.layers(x) + x,
+                layers=nn.Sequential(nn.Linear(7, 7), nn.Tanh())), [5, 7])
+layer("residual with a shortcut",
+      one("residual", layers=one("dense", units=3) + one("tanh"),
+          shortcut=one("dense", units=3)),
+      Structure(lambda s, x: s.layers(x) + s.shortcut(x),
+                layers=nn.Sequential(nn.Linear(7, 3), nn.Tanh()),
+                shortcut=nn.Sequential(nn.Linear(7, 3))), [5, 7])
+layer("parallel",
+      one("parallel", branches=[one("dense", units=3), [],
+                                one("tanh") + one("dense", units=5)]),
+      Structure(lambda s, x: torch.cat([b(x) for b in s.branches], 1),
+                branches=nn.ModuleList([
+                    nn.Sequential(nn.Linear(7, 3)), nn.Sequential(),
+                    nn.Sequential(nn.Tanh(), nn.Linear(7, 5))])), [5, 7])
+
 # ---- losses ----
 
 loss("softmax_cross_entropy", "softmax_cross_entropy", nn.CrossEntropyLoss(),
