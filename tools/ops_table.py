@@ -35,8 +35,9 @@ Every row of the table of operations. `tools/ops_table.py` writes this page from
 
 - *Max ULP*: the largest error met in float32 with PoCL, in units in the last
   place, against a reference in double; pointwise rows over 2^24 inputs of all
-  sizes, others over 2^24 elements of lines (`test_ulp`). Results below the
-  smallest normal number count in units of its last place.
+  sizes, others over 2^24 elements of lines (`test_ulp`). 0 is correctly
+  rounded. Results below the smallest normal number count in units of its last
+  place.
 - *Cases*: cases of `test_op` whose graph holds the row: float32 and float64
   against the reference, fused and not. *Gradient cases*: those whose gradients
   are compared with central differences, and float32's with float64's.

@@ -55,32 +55,60 @@ static qn_node *reduce(struct qn_onnx_use *use, qn_node *loss,
     return qn_div(use->g, loss, sum_all(use->g, weight));
 }
 
+static bool has_classes(struct qn_onnx_use *use, const qn_node *x)
+{
+    if (qn_onnx_shape(x).rank < 2)
+        qn_onnx_fail(use, QN_BAD_SHAPE, "needs an input [n, c, ...]");
+    return !qn_onnx_failed(use);
+}
+
 // -weight[target] x[target], reduced.
-static qn_node *negative_likelihood(struct qn_onnx_use *use, qn_node *x)
+static void build_nll(struct qn_onnx_use *use)
 {
     qn_graph *g = use->g;
-    qn_node *target = qn_onnx_in(use, 1);
-    const qn_shape shape = qn_onnx_shape(x);
-    if (shape.rank < 2)
-        qn_onnx_fail(use, QN_BAD_SHAPE, "needs an input [n, c, ...]");
-    if (qn_onnx_failed(use))
-        return NULL;
-    qn_node *is_class = qn_one_hot(g, target, shape.dims[1]);
+    qn_node *x = qn_onnx_in(use, 0), *target = qn_onnx_in(use, 1);
+    if (!has_classes(use, x))
+        return;
+    qn_node *is_class = qn_one_hot(g, target, qn_onnx_shape(x).dims[1]);
     qn_node *chosen = sum_last(
         g, qn_select(g, is_class, classes_last(g, x), qn_constant(g, 0)));
     qn_node *weight = weigh(use, target, is_class);
-    return reduce(use, qn_neg(g, qn_mul(g, chosen, weight)), weight);
+    use->out[0] = reduce(use, qn_neg(g, qn_mul(g, chosen, weight)), weight);
 }
 
-static void build_nll(struct qn_onnx_use *use)
+// A target to be ignored may be no class at all: class 0 stands for it, and
+// its weight is 0.
+static qn_node *valid_target(struct qn_onnx_use *use, qn_node *target)
 {
-    use->out[0] = negative_likelihood(use, qn_onnx_in(use, 0));
+    qn_graph *g = use->g;
+    if (!qn_onnx_attribute(use, "ignore_index"))
+        return target;
+    qn_node *ignored =
+        qn_constant(g, (double)qn_onnx_int(use, "ignore_index", 0));
+    return qn_cast(g,
+                   qn_select(g, qn_equal(g, target, ignored),
+                             qn_constant(g, 0), target),
+                   QN_INT32);
 }
 
 static void build_cross_entropy(struct qn_onnx_use *use)
 {
-    use->out[1] = qn_log_softmax(use->g, qn_onnx_in(use, 0), 1);
-    use->out[0] = negative_likelihood(use, use->out[1]);
+    qn_graph *g = use->g;
+    qn_node *x = qn_onnx_in(use, 0), *target = qn_onnx_in(use, 1);
+    if (!has_classes(use, x))
+        return;
+    const int64_t classes = qn_onnx_shape(x).dims[1];
+    const qn_shape shape = qn_onnx_shape(target);
+    qn_node *logits =
+        qn_reshape(g, classes_last(g, x), qn_shape_of(-1, classes));
+    qn_node *labels = qn_reshape(g, valid_target(use, target),
+                                 qn_shape_of(-1));
+    qn_node *loss = qn_reshape(
+        g, qn_softmax_cross_entropy(g, logits, labels), shape);
+    qn_node *weight = weigh(use, target, qn_one_hot(g, target, classes));
+    use->out[0] = reduce(use, qn_mul(g, loss, weight), weight);
+    if (use->out_count > 1)
+        use->out[1] = qn_log_softmax(g, x, 1);
 }
 
 #define ROW(name, first, outputs, builder)                                 \
