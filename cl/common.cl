@@ -184,13 +184,14 @@ typedef uint16 LANES;
 // flags, so that no program is compiled for it. The flags are QN_HOOK_* of
 // lib/tensor/launch.h, applied in this order:
 //
-//   1 ADD_ROW  v += row[column]
+//   1 ADD_ROW  v += row[place]
 //   2 ADD      v += full[i]
 //   4 RELU     v = v < 0 ? 0 : v            NaN stays
 //   8 GATE     v = gate[i] > 0 ? v : 0
 //
-// row[COLUMNS]; full and gate are as large as the output, in its layout; i is
-// the output's element. A pointer whose flag is off is never read. The output
+// row runs along the columns, or along the dimension that the launch names;
+// full and gate are as large as the output, in its layout; i is the output's
+// element. A pointer whose flag is off is never read. The output
 // must not share memory with them: a kernel may keep partial sums there.
 #define HOOK_PARAMS                                                   \
     const int hook_flags, global const REAL *hook_row,                \
@@ -206,13 +207,10 @@ struct hooks {
     global const REAL *gate;
 };
 
-// Applies the flagged hooks to m lanes, the first of which is element i in
-// column `column`.
-static inline RV apply_hooks(RV v, const struct hooks h, const long i,
-                             const int column, const int m)
+// The hooks after ADD_ROW.
+static inline RV apply_later_hooks(RV v, const struct hooks h, const long i,
+                                   const int m)
 {
-    if (h.flags & 1)
-        v += load_real(h.row + column, m);
     if (h.flags & 2)
         v += load_real(h.full + i, m);
     if (h.flags & 4)
@@ -220,4 +218,23 @@ static inline RV apply_hooks(RV v, const struct hooks h, const long i,
     if (h.flags & 8)
         v = SEL(load_real(h.gate + i, m) > K(0), v, K(0));
     return v;
+}
+
+// Applies the flagged hooks to m lanes, the first of which is element i in
+// column `column`, along which the row runs.
+static inline RV apply_hooks(RV v, const struct hooks h, const long i,
+                             const int column, const int m)
+{
+    if (h.flags & 1)
+        v += load_real(h.row + column, m);
+    return apply_later_hooks(v, h, i, m);
+}
+
+// The same where all lanes lie at one place of the row: in one plane.
+static inline RV apply_plane_hooks(RV v, const struct hooks h, const long i,
+                                   const int plane, const int m)
+{
+    if (h.flags & 1)
+        v += K(h.row[plane]);
+    return apply_later_hooks(v, h, i, m);
 }

@@ -68,20 +68,6 @@
 #endif
 #define TILE_V 2
 
-// Rows become columns after four rounds that interleave rows i and i + 8.
-static inline void transpose16(REAL16 *r)
-{
-    REAL16 t[16];
-    UNROLL for (int round = 0; round < 2; round++) {
-        UNROLL for (int i = 0; i < 8; i++) {
-            ZIP(r[i], r[i + 8], t[2 * i], t[2 * i + 1]);
-        }
-        UNROLL for (int i = 0; i < 8; i++) {
-            ZIP(t[i], t[i + 8], r[2 * i], r[2 * i + 1]);
-        }
-    }
-}
-
 // Lanes that may be read from element i on. A vector may run over the end of
 // its row, since what it brings from the next one is never stored, but not
 // over the end of its matrix.

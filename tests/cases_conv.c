@@ -206,9 +206,73 @@ static void add_views(void)
     }
 }
 
+// ---- chains ----
+
+#define STEPS(...)                                                         \
+    .steps = (const struct step[]){__VA_ARGS__},                           \
+    .step_count = sizeof((struct step[]){__VA_ARGS__}) / sizeof(struct step)
+#define STEP(name, ...)                                                    \
+    {.op = name, .values = {__VA_ARGS__},                                  \
+     .count = sizeof((int[]){__VA_ARGS__}) / sizeof(int)}
+#define CONV(name, stride_, pad, groups_, ...)                             \
+    {.op = name, .values = {__VA_ARGS__}, .count = 2,                      \
+     .params = {.stride = {stride_, stride_}, .low = {pad, pad},           \
+                .high = {pad, pad}, .dilation = {1, 1},                    \
+                .groups = groups_}}
+
+static const struct qn_case chains[] = {
+    {.op = "conv2d with bias and relu", .count = 3,
+     .in = {OPERAND(2, 3, 6, 5), OPERAND(9, 3, 3, 3), OPERAND(9, 1, 1)},
+     STEPS(CONV("conv2d", 1, 1, 1, 0, 1), STEP("add", 3, 2),
+           STEP("relu", 4)),
+     .ulps = 1, .floor = 700, .has_grad = true},
+    {.op = "conv2d with a bias per sample", .count = 3, // no row
+     .in = {OPERAND(3, 2, 5, 5), OPERAND(4, 2, 3, 3), OPERAND(3, 1, 1, 1)},
+     STEPS(CONV("conv2d", 1, 1, 1, 0, 1), STEP("add", 3, 2)),
+     .ulps = 1, .floor = 400, .has_grad = true},
+    {.op = "conv2d with a bias per column", .count = 3, // no row
+     .in = {OPERAND(2, 2, 4, 4), OPERAND(4, 2, 3, 3), OPERAND(4)},
+     STEPS(CONV("conv2d", 1, 1, 1, 0, 1), STEP("add", 3, 2)),
+     .ulps = 1, .floor = 400, .has_grad = true},
+    {.op = "strided conv2d with bias and relu", .count = 3,
+     .in = {OPERAND(2, 3, 7, 9), OPERAND(5, 3, 3, 3), OPERAND(5, 1, 1)},
+     STEPS(CONV("conv2d", 2, 1, 1, 0, 1), STEP("add", 3, 2),
+           STEP("relu", 4)),
+     .ulps = 1, .floor = 700, .has_grad = true},
+    {.op = "depthwise conv2d with bias and relu", .count = 3,
+     .in = {OPERAND(2, 4, 6, 7), OPERAND(4, 1, 3, 3), OPERAND(4, 1, 1)},
+     STEPS(CONV("conv2d", 1, 1, 4, 0, 1), STEP("add", 3, 2),
+           STEP("relu", 4)),
+     .ulps = 1, .floor = 200, .has_grad = true},
+    {.op = "transposed conv2d with bias and relu", .count = 3,
+     .in = {OPERAND(2, 3, 4, 5), OPERAND(3, 9, 3, 3), OPERAND(9, 1, 1)},
+     STEPS(CONV("conv_transpose2d", 1, 1, 1, 0, 1), STEP("add", 3, 2),
+           STEP("relu", 4)),
+     .ulps = 1, .floor = 700, .has_grad = true},
+    {.op = "strided transposed conv2d with bias", .count = 3,
+     .in = {OPERAND(2, 3, 4, 5), OPERAND(3, 4, 3, 3), OPERAND(4, 1, 1)},
+     STEPS(CONV("conv_transpose2d", 2, 1, 1, 0, 1), STEP("add", 3, 2),
+           STEP("relu", 4)),
+     .ulps = 1, .floor = 700, .has_grad = true},
+    {.op = "a residual block of conv2d", .count = 5,
+     .in = {OPERAND(2, 3, 5, 6), OPERAND(4, 3, 3, 3), OPERAND(4, 1, 1),
+            OPERAND(3, 4, 3, 3), OPERAND(3, 1, 1)},
+     STEPS(CONV("conv2d", 1, 1, 1, 0, 1), STEP("add", 5, 2),
+           STEP("relu", 6), CONV("conv2d", 1, 1, 1, 7, 3), STEP("add", 8, 4),
+           STEP("add", 9, 0), STEP("relu", 10)),
+     .ulps = 1, .floor = 20000, .has_grad = true, .grad_terms = 4},
+};
+
+static void add_chains(void)
+{
+    for (size_t i = 0; i < sizeof chains / sizeof *chains; i++)
+        case_add(&chains[i]);
+}
+
 void cases_add_conv(void)
 {
     add_configs();
     add_transposed();
     add_views();
+    add_chains();
 }
