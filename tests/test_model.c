@@ -210,6 +210,50 @@ START_TEST(tables_are_complete)
 }
 END_TEST
 
+// Trainable parameters, as the papers or PyTorch count them.
+static const struct {
+    const char *name;
+    qn_shape shape;
+    int64_t count;
+} sizes[] = {
+    {"mlp", {4, {1, 1, 28, 28}}, 669706},
+    {"softmax-regression", {4, {1, 1, 28, 28}}, 7850},
+    {"maxout-mlp", {4, {1, 1, 28, 28}}, 1233610},
+};
+
+static int64_t count_parameters(const char *text, qn_shape shape)
+{
+    qn_node *members[256];
+    qn_error error = {0};
+    int64_t sum = 0;
+    qn_graph *g = qn_graph_create(QN_FLOAT32);
+    qn_model *model = make(text);
+    qn_node *y = qn_model_build(model, g,
+                                qn_input(g, "x", QN_FLOAT32, shape), NULL);
+    ck_assert_ok(qn_graph_check(g, &error), error);
+    const qn_shape logits = qn_shape_of(1, 10);
+    ck_assert(qn_shape_equal(qn_node_shape(y), &logits));
+    const int count = qn_group_members(g, "parameters", members, 256);
+    ck_assert_int_le(count, 256);
+    for (int i = 0; i < count; i++)
+        sum += qn_shape_count(qn_node_shape(members[i]));
+    qn_model_destroy(&model);
+    qn_graph_destroy(&g);
+    return sum;
+}
+
+START_TEST(built_in_models_have_their_number_of_parameters)
+{
+    const struct qn_model_row *row;
+    for (int i = 0; (row = qn_model_row_at(i)); i++) {
+        ck_assert_int_lt(i, (int)(sizeof sizes / sizeof *sizes));
+        ck_assert_str_eq(row->name, sizes[i].name);
+        ck_assert_int_eq(count_parameters(row->name, sizes[i].shape),
+                         sizes[i].count);
+    }
+}
+END_TEST
+
 static void expect_mention(const char *text, const char *name)
 {
     char quoted[100];
@@ -560,6 +604,7 @@ END_TEST
 QN_CHECK_MAIN("model", texts_have_one_canonical_form,
               errors_say_where_and_what, deep_and_long_texts_are_refused,
               files_are_read, tables_are_complete,
+              built_in_models_have_their_number_of_parameters,
               document_names_all_layers_keys_and_initializers,
               parameters_are_named_as_in_sequential,
               prediction_drops_nothing, dropout_needs_its_scalars,

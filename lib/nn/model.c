@@ -1,4 +1,5 @@
-// Models: built-in ones, and how a text becomes one. Knows no single layer.
+// Models: how a text becomes one, and what others may ask of it. Knows no single
+// layer.
 #include "nn/model.h"
 
 #include <stdio.h>
@@ -8,39 +9,19 @@
 #include "base/os.h"
 #include "base/text.h"
 
-static const struct qn_model_row rows[] = {
-    {"mlp", "512-relu-512-relu-10",
-     "two hidden layers of 512, the usual first network for digits"},
-    {"softmax-regression", "10", "one dense layer: the linear classifier"},
-};
-enum { ROW_COUNT = sizeof rows / sizeof *rows, MAX_NAMES = 64 };
-
-const struct qn_model_row *qn_model_row_at(int index)
-{
-    return index >= 0 && index < ROW_COUNT ? &rows[index] : NULL;
-}
-
-const struct qn_model_row *qn_model_row_find(const char *name)
-{
-    for (int i = 0; i < ROW_COUNT; i++)
-        if (strcmp(rows[i].name, name) == 0)
-            return &rows[i];
-    return NULL;
-}
-
-// ---- making ----
+enum { MAX_NAMES = 256 };
 
 qn_status qn_model_fail_name(const char *name, const char *where,
                              qn_error *error)
 {
     const char *names[MAX_NAMES];
     const qn_layer *layer;
+    const struct qn_model_row *row;
     int count = 0;
-    for (; count < MAX_NAMES - ROW_COUNT && (layer = qn_layer_at(count));
-         count++)
-        names[count] = layer->name;
-    for (int i = 0; i < ROW_COUNT; i++)
-        names[count++] = rows[i].name;
+    for (int i = 0; count < MAX_NAMES && (layer = qn_layer_at(i)); i++)
+        names[count++] = layer->name;
+    for (int i = 0; count < MAX_NAMES && (row = qn_model_row_at(i)); i++)
+        names[count++] = row->name;
     const char *near = qn_text_nearest(name, names, count);
     return qn_fail(error, QN_FORMAT,
                    "%s: no layer is called \"%.60s\"%s%s%s (quern list "

@@ -4,10 +4,9 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "nn/json.h"
-#include "nn/model.h"
+#include "nn/model_read.h"
 
-enum { MAX_NAMES = 64 };
+enum { MAX_NAMES = 64, MAX_LISTS = 4 };
 
 // ---- values ----
 
@@ -131,151 +130,9 @@ static qn_status read_value(const struct qn_layer_key *key,
     return QN_OK;
 }
 
-// ---- keys that any layer may have ----
-
-// A layer being read.
-struct reader {
-    struct qn_model *model;
-    const char *what; // the text, in errors
-    char where[360];  // "net.json: layer 3.layers.0"
-    qn_error *error;
-};
-
-static qn_status fail_form(const struct reader *reader,
-                           const struct qn_layer_spec *spec, const char *key,
-                           const char *form)
-{
-    return qn_fail(reader->error, QN_FORMAT, "%s (%s): \"%s\" must be %s",
-                   reader->where, spec->layer->name, key, form);
-}
-
-// A copy of the name of a layer.
-static qn_status read_name(const struct reader *reader,
-                           const struct qn_layer_spec *spec, const char *key,
-                           const json_t *json, const char **name)
-{
-    const char *text = json_string_value(json);
-    if (!text || !*text || strlen(text) > QN_MAX_NAME)
-        return fail_form(reader, spec, key,
-                         "the name of a layer, of 1 to 63 bytes");
-    *name = qn_arena_string(&reader->model->arena, text);
-    return *name ? QN_OK : qn_fail_memory(reader->error, strlen(text));
-}
-
-static qn_status read_own_name(const struct reader *reader,
-                               struct qn_layer_spec *spec, const json_t *json)
-{
-    return read_name(reader, spec, "name", json, &spec->links.name);
-}
-
-static qn_status read_share(const struct reader *reader,
-                            struct qn_layer_spec *spec, const json_t *json)
-{
-    if (!spec->layer->init && !spec->layer->lists)
-        return qn_fail(reader->error, QN_FORMAT,
-                       "%s (%s): has no parameters to \"share\"",
-                       reader->where, spec->layer->name);
-    return read_name(reader, spec, "share", json, &spec->links.share);
-}
-
-// A name or a list of them.
-static qn_status read_input(const struct reader *reader,
-                            struct qn_layer_spec *spec, const json_t *json)
-{
-    struct qn_layer_links *links = &spec->links;
-    const bool is_list = json_is_array(json);
-    const size_t count = is_list ? json_array_size(json) : 1;
-    if (count == 0)
-        return fail_form(reader, spec, "input", "a name or a list of names");
-    struct qn_arena *arena = &reader->model->arena;
-    links->inputs = qn_arena_alloc(arena, count * sizeof *links->inputs);
-    links->input_layers =
-        qn_arena_alloc(arena, count * sizeof *links->input_layers);
-    if (!links->inputs || !links->input_layers)
-        return qn_fail_memory(reader->error, count * sizeof *links->inputs);
-    links->input_count = (int)count;
-    for (size_t i = 0; i < count; i++)
-        QN_TRY(read_name(reader, spec, "input",
-                         is_list ? json_array_get(json, i) : json,
-                         &links->inputs[i]));
-    return QN_OK;
-}
-
-static qn_status read_lambda(const struct reader *reader,
-                             const struct qn_layer_spec *spec,
-                             const char *key, const json_t *json,
-                             double *lambda)
-{
-    *lambda = json_number_value(json);
-    if (json_is_number(json) && *lambda >= 0 && *lambda <= 1e6)
-        return QN_OK;
-    return fail_form(reader, spec, key, "a number between 0 and 1e6");
-}
-
-// {"to": "encoder", "weight": 0.01}
-static qn_status read_tie(const struct reader *reader,
-                          struct qn_layer_spec *spec, const json_t *json)
-{
-    if (json_object_size(json) != 2 || !json_object_get(json, "to") ||
-        !json_object_get(json, "weight"))
-        return fail_form(reader, spec, "tie",
-                         "an object such as {\"to\": \"a\", \"weight\": "
-                         "0.01}");
-    QN_TRY(read_lambda(reader, spec, "weight", json_object_get(json, "weight"),
-                       &spec->links.tie_weight));
-    return read_name(reader, spec, "to", json_object_get(json, "to"),
-                     &spec->links.tie);
-}
-
-static qn_status read_l1(const struct reader *reader,
-                         struct qn_layer_spec *spec, const json_t *json)
-{
-    return read_lambda(reader, spec, "l1", json, &spec->l1);
-}
-
-static qn_status read_l2(const struct reader *reader,
-                         struct qn_layer_spec *spec, const json_t *json)
-{
-    return read_lambda(reader, spec, "l2", json, &spec->l2);
-}
-
-static qn_status skip(const struct reader *reader, struct qn_layer_spec *spec,
-                      const json_t *json)
-{
-    (void)reader, (void)spec, (void)json;
-    return QN_OK;
-}
-
-static const struct common_key {
-    const char *name;
-    bool has_parameters; // only of layers that have some
-    qn_status (*read)(const struct reader *reader, struct qn_layer_spec *spec,
-                      const json_t *json);
-} common_keys[] = {
-    {"type", false, skip},        {"name", false, read_own_name},
-    {"input", false, read_input}, {"share", false, read_share},
-    {"tie", true, read_tie},      {"l1", true, read_l1},
-    {"l2", true, read_l2},
-};
-enum {
-    COMMON_COUNT = sizeof common_keys / sizeof *common_keys,
-    MAX_LISTS = 4,
-};
-
-// The common key of that name that the layer may have, or NULL.
-static const struct common_key *find_common(const qn_layer *layer,
-                                            const char *name)
-{
-    for (int i = 0; i < COMMON_COUNT; i++)
-        if (strcmp(common_keys[i].name, name) == 0 &&
-            (layer->init || !common_keys[i].has_parameters))
-            return &common_keys[i];
-    return NULL;
-}
-
 // ---- reading ----
 
-static qn_status read_sequence(const struct reader *outer, const char *prefix,
+static qn_status read_sequence(const struct qn_reader *outer, const char *prefix,
                                const json_t *json,
                                struct qn_sequence *sequence);
 
@@ -291,14 +148,11 @@ static const struct qn_layer_list *find_list(const qn_layer *layer,
 static qn_status fail_key(const qn_layer *layer, const char *name,
                           const char *where, qn_error *error)
 {
-    const char *names[QN_MAX_LAYER_KEYS + COMMON_COUNT + MAX_LISTS];
+    const char *names[QN_MAX_LAYER_KEYS + QN_COMMON_KEYS + MAX_LISTS];
     const struct qn_layer_key *key;
-    int count = 0;
+    int count = qn_common_key_names(layer, names);
     for (int i = 0; (key = qn_layer_key_at(layer, i)); i++)
         names[count++] = key->name;
-    for (int i = 0; i < COMMON_COUNT; i++)
-        if (find_common(layer, common_keys[i].name))
-            names[count++] = common_keys[i].name;
     for (int i = 0; layer->lists && layer->lists[i].key; i++)
         names[count++] = layer->lists[i].key;
     const char *near = qn_text_nearest(name, names, count);
@@ -307,17 +161,16 @@ static qn_status fail_key(const qn_layer *layer, const char *name,
                    near ? near : "", near ? "\"?" : "");
 }
 
-static qn_status read_key(const struct reader *reader,
+static qn_status read_key(const struct qn_reader *reader,
                           struct qn_layer_spec *spec, const char *name,
                           const json_t *json)
 {
-    const struct common_key *common = find_common(spec->layer, name);
     const struct qn_layer_key *key;
     const char *where = reader->where;
     double value;
-    if (common)
-        return common->read(reader, spec, json);
-    if (find_list(spec->layer, name))
+    bool is_common;
+    QN_TRY(qn_read_common_key(reader, spec, name, json, &is_common));
+    if (is_common || find_list(spec->layer, name))
         return QN_OK; // read_lists
     for (int i = 0; (key = qn_layer_key_at(spec->layer, i)); i++) {
         if (strcmp(key->name, name) != 0)
@@ -330,14 +183,14 @@ static qn_status read_key(const struct reader *reader,
     return fail_key(spec->layer, name, where, reader->error);
 }
 
-static qn_status read_list(const struct reader *reader,
+static qn_status read_list(const struct qn_reader *reader,
                            struct qn_layer_spec *spec,
                            const struct qn_layer_list *row, int i,
                            const json_t *json)
 {
     char scope[32], prefix[256];
     if (!json_is_array(json) && !(row->is_optional && !json))
-        return fail_form(reader, spec, row->key,
+        return qn_read_fail(reader, spec, row->key,
                          row->is_many ? "a list of lists of layers"
                                       : "a list of layers");
     qn_layer_scope(row, i, scope, sizeof scope);
@@ -346,7 +199,7 @@ static qn_status read_list(const struct reader *reader,
     return read_sequence(reader, prefix, json, &spec->lists[i]);
 }
 
-static qn_status read_lists(const struct reader *reader,
+static qn_status read_lists(const struct qn_reader *reader,
                             struct qn_layer_spec *spec, const json_t *json)
 {
     const struct qn_layer_list *row = spec->layer->lists;
@@ -372,10 +225,10 @@ static qn_status read_lists(const struct reader *reader,
     return QN_OK;
 }
 
-static qn_status read_layer(const struct reader *outer, const char *path,
+static qn_status read_layer(const struct qn_reader *outer, const char *path,
                             json_t *json, struct qn_layer_spec *spec)
 {
-    struct reader reader = *outer;
+    struct qn_reader reader = *outer;
     qn_error *error = reader.error;
     snprintf(reader.where, sizeof reader.where, "%.150s: layer %.200s",
              reader.what, path);
@@ -400,7 +253,7 @@ static qn_status read_layer(const struct reader *outer, const char *path,
     return read_lists(&reader, spec, json);
 }
 
-static qn_status read_sequence(const struct reader *outer, const char *prefix,
+static qn_status read_sequence(const struct qn_reader *outer, const char *prefix,
                                const json_t *json,
                                struct qn_sequence *sequence)
 {
@@ -457,7 +310,7 @@ static qn_status read_model(struct qn_model *model, json_t *root,
                             const char *what, qn_error *error)
 {
     QN_TRY(check_model(root, what, error));
-    const struct reader reader = {.model = model, .what = what,
+    const struct qn_reader reader = {.model = model, .what = what,
                                   .error = error};
     const char *name = json_string_value(json_object_get(root, "model"));
     const struct qn_model_row *row = name ? qn_model_row_find(name) : NULL;
