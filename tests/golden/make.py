@@ -204,6 +204,15 @@ layer("residual with a shortcut",
       Structure(lambda s, x: s.layers(x) + s.shortcut(x),
                 layers=nn.Sequential(nn.Linear(7, 3), nn.Tanh()),
                 shortcut=nn.Sequential(nn.Linear(7, 3))), [5, 7])
+layer("residual with drop, predicting",
+      one("residual", layers=one("dense", units=7), drop=0.25),
+      Structure(lambda s, x: 0.75 * s.layers(x) + x,
+                layers=nn.Sequential(nn.Linear(7, 7))), [5, 7])
+layer("subsample", one("subsample"), lambda x: x[:, :, ::2, ::2],
+      [2, 3, 7, 5])
+layer("subsample with more channels",
+      one("subsample", stride=[3, 2], channels=5),
+      lambda x: F.pad(x[:, :, ::3, ::2], (0, 0, 0, 0, 0, 2)), [2, 3, 8, 5])
 layer("parallel",
       one("parallel", branches=[one("dense", units=3), [],
                                 one("tanh") + one("dense", units=5)]),
