@@ -9,6 +9,8 @@
 static const struct qn_layer *const families[] = {
     qn_layers_dense,
     qn_layers_activation,
+    qn_layers_norm,
+    qn_layers_pool,
     qn_layers_shape,
     qn_layers_regularise,
     qn_layers_structure,

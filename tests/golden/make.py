@@ -220,6 +220,45 @@ layer("parallel",
                 branches=nn.ModuleList([
                     nn.Sequential(nn.Linear(7, 3)), nn.Sequential(),
                     nn.Sequential(nn.Tanh(), nn.Linear(7, 5))])), [5, 7])
+for shape in ([7, 5], [6, 5, 3], [3, 5, 3, 7]):
+    module = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d}
+    for train in (False, True):
+        how = f" {len(shape)}-d, " + ("training" if train else "predicting")
+        layer("batch_norm" + how, one("batch_norm"),
+              module[len(shape)](5), shape, train)
+layer("batch_norm, momentum, eps, no affine",
+      one("batch_norm", momentum=0.3, eps=0.125, affine=False),
+      nn.BatchNorm2d(3, 0.125, 0.3, affine=False), [2, 3, 5, 7], True)
+layer("batch_norm behind relu", one("batch_norm") + one("relu"),
+      nn.Sequential(nn.BatchNorm2d(3), nn.ReLU()), [2, 3, 5, 7], True)
+layer("layer_norm", one("layer_norm"), nn.LayerNorm([5, 3, 7]), [2, 5, 3, 7])
+layer("layer_norm, last", one("layer_norm", dims=1, eps=0.25),
+      nn.LayerNorm(17, 0.25), [2, 3, 17])
+layer("layer_norm, no affine", one("layer_norm", affine=False),
+      nn.LayerNorm(13, elementwise_affine=False), [5, 13])
+layer("group_norm", one("group_norm", groups=3), nn.GroupNorm(3, 6),
+      [2, 6, 3, 5])
+layer("group_norm of one", one("group_norm", groups=1), nn.GroupNorm(1, 5),
+      [3, 5, 7])
+layer("group_norm a channel", one("group_norm", groups=5, affine=False),
+      nn.InstanceNorm2d(5), [2, 5, 3, 4])
+layer("maxpool", one("maxpool"), nn.MaxPool2d(2), [2, 3, 7, 9])
+layer("maxpool, overlapping",
+      one("maxpool", kernel=[3, 2], stride=[2, 1], padding=1),
+      nn.MaxPool2d((3, 2), (2, 1), 1), [2, 3, 7, 9])
+layer("maxpool, dilated, rounded up",
+      one("maxpool", kernel=2, stride=3, ceil_mode=True, dilation=[2, 3]),
+      nn.MaxPool2d(2, 3, 0, (2, 3), ceil_mode=True), [1, 2, 11, 13])
+layer("avgpool", one("avgpool", kernel=3), nn.AvgPool2d(3), [2, 3, 7, 9])
+for count in (False, True):
+    layer(f"avgpool, padding counts: {count}",
+          one("avgpool", kernel=3, stride=2, padding=1, ceil_mode=True,
+              count_include_pad=count),
+          nn.AvgPool2d(3, 2, 1, True, count), [2, 3, 8, 10])
+layer("global_avg_pool", one("global_avg_pool"),
+      nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), [2, 3, 5, 7])
+layer("global_max_pool", one("global_max_pool"),
+      nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten()), [2, 3, 5, 7])
 
 # ---- losses ----
 
