@@ -108,12 +108,13 @@ static void build_model(struct trial *t, const json_t *model)
 
 static void build_loss(struct trial *t, const char *name)
 {
-    const struct qn_loss *loss = qn_loss_find(name);
+    qn_error error = {0};
+    struct qn_loss_params loss;
     t->other = make_input(t, "target");
-    if (loss)
-        t->y = loss->build(t->graph, t->x, t->other);
+    if (qn_loss_parse(name, &loss, &error) == QN_OK)
+        t->y = qn_loss_build(t->graph, &loss, t->x, t->other);
     else
-        complain(t, "loss", name);
+        complain(t, "loss", error.text);
 }
 
 static void add_gradients(struct trial *t, bool is_loss)

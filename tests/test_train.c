@@ -388,8 +388,9 @@ START_TEST(run_folder_holds_what_is_promised)
     ck_assert_msg(store != NULL, "%s", error.text);
     qn_dataset data = few_digits();
     double loss, accuracy;
-    ck_assert_ok(qn_evaluate(qn_check_device(), model, store, &data, &loss,
-                             &accuracy, &error), error);
+    ck_assert_ok(qn_evaluate(qn_check_device(), model, store, &data,
+                             qn_run_params(run)->loss, &loss, &accuracy,
+                             &error), error);
     ck_assert(loss == result.test_loss && accuracy == result.test_accuracy);
     char hash[65];
     ck_assert_ok(qn_store_hash(store, hash, &error), error);

@@ -56,7 +56,8 @@ static int evaluate(const struct command *command,
         goto done;
     say_device(options->quiet, device);
     store = qn_run_load(run, device, model, &error);
-    if (!store || qn_evaluate(device, model, store, dataset, &loss, &accuracy,
+    if (!store || qn_evaluate(device, model, store, dataset,
+                              qn_run_params(run)->loss, &loss, &accuracy,
                               &error) != QN_OK)
         status = fail_with(command, &error);
     else

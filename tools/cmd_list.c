@@ -60,6 +60,26 @@ static bool layer_row(int index, const char *cells[COLUMNS])
     return true;
 }
 
+// "delta=1": what goes behind the colon.
+static const char *loss_keys(const struct qn_loss *loss)
+{
+    static char text[256];
+    int used = 0;
+    text[0] = 0;
+    for (int i = 0; i < loss->key_count; i++) {
+        bool is_number = !isnan(loss->keys[i].value);
+        used += snprintf(text + used, sizeof text - (size_t)used, "%s%s",
+                         i ? ", " : "", loss->keys[i].name);
+        if (is_number)
+            used += snprintf(text + used, sizeof text - (size_t)used, "=%g",
+                             loss->keys[i].value);
+    }
+    if (loss->takes_weights)
+        snprintf(text + used, sizeof text - (size_t)used, "%sweights",
+                 used ? ", " : "");
+    return text;
+}
+
 static bool loss_row(int index, const char *cells[COLUMNS])
 {
     const struct qn_loss *loss = qn_loss_at(index);
@@ -67,6 +87,8 @@ static bool loss_row(int index, const char *cells[COLUMNS])
         return false;
     cells[0] = loss->name;
     cells[1] = loss->formula;
+    cells[2] = loss_keys(loss);
+    cells[3] = loss->source;
     return true;
 }
 
@@ -124,7 +146,7 @@ static bool dataset_row(int index, const char *cells[COLUMNS])
 static const struct table tables[] = {
     {"ops", {"name", "formula", "kind", "gradient", "source"}, op_row},
     {"layers", {"name", "formula", "keys"}, layer_row},
-    {"losses", {"name", "formula"}, loss_row},
+    {"losses", {"name", "formula", "settings", "source"}, loss_row},
     {"optimizers", {"name", "formula", "settings", "source"}, optimizer_row},
     {"inits", {"name", "formula", "alias", "source"}, init_row},
     {"datasets", {"name", "source", "files"}, dataset_row},

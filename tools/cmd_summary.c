@@ -53,7 +53,9 @@ static void build_graph(struct job *job, const struct qn_optimizer *row,
         .layer_outputs = job->outputs};
     x = qn_scale(g, qn_cast(g, x, QN_FLOAT32), job->dataset->scale);
     qn_node *logits = qn_model_build(job->model, g, x, &params);
-    *loss = qn_loss_find("softmax_cross_entropy")->build(g, logits, labels);
+    struct qn_loss_params entropy =
+        qn_loss_defaults(qn_loss_find("softmax_cross_entropy"));
+    *loss = qn_loss_build(g, &entropy, logits, labels);
     struct qn_optimizer_params update = qn_optimizer_defaults(row);
     update.lr = qn_scalar(g, "lr");
     update.step = step;

@@ -371,7 +371,8 @@ int run_train(const struct command *command, int argc, const char **argv)
          &o->l2, 0, 1e6, false},
         {"proximal", NULL, "l1 by soft thresholding, to exact zeros",
          FLAG_SWITCH, &o->proximal, 0, 0, false},
-        {"loss", "L", "see quern list losses [softmax_cross_entropy]",
+        {"loss", "L", "see quern list losses [softmax_cross_entropy]; "
+         "huber:delta=0.5 sets more",
          FLAG_TEXT, &o->loss, 0, 0, false},
         {"seed", "N", "of first values, order of samples, draws [0]",
          FLAG_COUNT, &o->seed, 0, 4294967295.0, false},

@@ -148,16 +148,64 @@ QN_API qn_status qn_model_init(const qn_model *model, qn_store *store,
 
 // ---- losses ----
 
-// One row of the table of losses: mean over the batch.
+enum { QN_MAX_LOSS_KEYS = 4, QN_MAX_CLASS_WEIGHTS = 1024 };
+
+struct qn_loss_params;
+struct qn_loss_terms;
+
+// One row of the table of losses.
 struct qn_loss {
     const char *name; // "softmax_cross_entropy"
     const char *formula;
-    // prediction[n, ...], target: labels int32 [n] or like prediction.
-    // Returns the scalar loss.
-    qn_node *(*build)(qn_graph *graph, qn_node *prediction, qn_node *target);
+    const char *source;  // paper, or NULL
+    bool takes_weights;  // one for each class
+    bool takes_one_hot;  // labels become rows of 0 and 1
+    bool is_of_logits;   // softmax of the predictions gives probabilities
+    int key_count;
+    struct qn_loss_key {
+        const char *name; // "delta"
+        double value;     // default; NAN: none
+        double minimum;
+        double maximum;
+        const char *meaning;
+    } keys[QN_MAX_LOSS_KEYS];
+    // For qn_loss_build.
+    void (*build)(qn_graph *graph, const struct qn_loss_params *params,
+                  qn_node *prediction, qn_node *target,
+                  struct qn_loss_terms *terms);
 };
 QN_API const struct qn_loss *qn_loss_at(int index);
 QN_API const struct qn_loss *qn_loss_find(const char *name);
+
+typedef enum qn_reduction {
+    QN_REDUCE_MEAN, // over samples by their weights, or over elements
+    QN_REDUCE_SUM,
+    QN_REDUCE_NONE, // one for each sample or element
+} qn_reduction;
+
+struct qn_loss_params {
+    const struct qn_loss *loss;
+    double values[QN_MAX_LOSS_KEYS]; // all of them; see qn_loss_defaults
+    double weights[QN_MAX_CLASS_WEIGHTS];
+    int weight_count; // 0: every class counts the same
+    qn_reduction reduction;
+};
+// `params` with the row's defaults.
+QN_API struct qn_loss_params qn_loss_defaults(const struct qn_loss *loss);
+
+// From text such as "huber:delta=0.5" or
+// "softmax_cross_entropy:label_smoothing=0.1,weights=1/2/0.5".
+QN_API qn_status qn_loss_parse(const char *text, struct qn_loss_params *params,
+                               qn_error *error);
+// The shortest such text. The caller frees it. NULL without memory.
+QN_API char *qn_loss_write(const struct qn_loss_params *params);
+
+// Appends the loss, a scalar unless it is not reduced. prediction[n, ...];
+// target: int32 labels [n] or [n, ...] for predictions [n, classes, ...], or
+// real numbers like the predictions.
+QN_API qn_node *qn_loss_build(qn_graph *graph,
+                              const struct qn_loss_params *params,
+                              qn_node *prediction, qn_node *target);
 
 // ---- penalties ----
 

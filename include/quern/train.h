@@ -46,7 +46,8 @@ struct qn_fit_params {
     double l1, l2;           // 0; penalties on weights, which the loss while
                              // training includes: l1 sum |w| + l2/2 sum w^2
     bool proximal;           // l1 by soft thresholding, to exact zeros
-    const char *loss;        // "softmax_cross_entropy"
+    const char *loss;        // "softmax_cross_entropy"; "huber:delta=0.5" sets
+                             // more (qn_loss_parse)
     uint64_t seed;           // 0; below 2^32
     const char *out;         // run folder; NULL: no files are written, or with
                              // `resume` the folder of that run
@@ -112,11 +113,13 @@ QN_API qn_status qn_fit(qn_device *device, const struct qn_fit_params *params,
 QN_API qn_status qn_fit_check(const struct qn_fit_params *params,
                               qn_error *error);
 
-// Loss (softmax_cross_entropy) and accuracy of a model on the test part of a
-// data set. `store` holds its parameters.
+// Loss and accuracy of a model on the test part of a data set. `store` holds its
+// parameters. `loss_text` as in struct qn_fit_params, NULL:
+// softmax_cross_entropy.
 QN_API qn_status qn_evaluate(qn_device *device, const qn_model *model,
                              qn_store *store, const qn_dataset *dataset,
-                             double *loss, double *accuracy, qn_error *error);
+                             const char *loss_text, double *loss,
+                             double *accuracy, qn_error *error);
 
 // Class probabilities for `count` samples (uint8, of the shape and scale of
 // `like`, whose samples are not looked at): probabilities[count][classes].

@@ -31,7 +31,7 @@ struct qn_predictor {
 // ---- making ----
 
 static qn_status build_graph(struct stage *stage, const qn_model *model,
-                             const struct qn_loss *loss,
+                             const struct qn_loss_params *loss,
                              const qn_dataset *like, qn_error *error)
 {
     qn_graph *g = stage->graph;
@@ -46,7 +46,7 @@ static qn_status build_graph(struct stage *stage, const qn_model *model,
         return qn_graph_check(g, error) != QN_OK ? qn_graph_check(g, NULL)
                                                  : QN_BAD_SHAPE;
     if (loss) {
-        stage->loss = loss->build(g, logits, stage->labels);
+        stage->loss = qn_loss_build(g, loss, logits, stage->labels);
         qn_node *right = qn_equal(g, qn_argmax(g, logits, 1), stage->labels);
         stage->correct = qn_sum(g, right, NULL);
     } else {
@@ -57,7 +57,7 @@ static qn_status build_graph(struct stage *stage, const qn_model *model,
 
 static qn_status create_stage(struct qn_predictor *predictor, qn_store *store,
                               const qn_model *model,
-                              const struct qn_loss *loss,
+                              const struct qn_loss_params *loss,
                               const qn_dataset *like, struct stage *stage,
                               qn_error *error)
 {
@@ -83,7 +83,7 @@ static qn_status create_stage(struct qn_predictor *predictor, qn_store *store,
 }
 
 // Bytes that a sample adds to the largest tensor.
-static qn_status measure(const qn_model *model, const struct qn_loss *loss,
+static qn_status measure(const qn_model *model, const struct qn_loss_params *loss,
                          const qn_dataset *like, int64_t *bytes,
                          qn_error *error)
 {
@@ -106,7 +106,7 @@ static qn_status measure(const qn_model *model, const struct qn_loss *loss,
 // Batches of equal size as far as possible: 1,001 samples are 501 and 500.
 static qn_status choose_batches(struct qn_predictor *predictor,
                                 const qn_model *model,
-                                const struct qn_loss *loss,
+                                const struct qn_loss_params *loss,
                                 const qn_dataset *like, qn_error *error)
 {
     int64_t count = predictor->count, bytes = 1;
@@ -123,7 +123,7 @@ static qn_status choose_batches(struct qn_predictor *predictor,
 
 qn_status qn_predictor_create(qn_device *device, qn_store *store,
                               const qn_model *model,
-                              const struct qn_loss *loss,
+                              const struct qn_loss_params *loss,
                               const qn_dataset *like, int64_t count,
                               struct qn_predictor **out, qn_error *error)
 {
@@ -240,14 +240,17 @@ static qn_status predict_all(struct qn_predictor *predictor,
 
 qn_status qn_evaluate(qn_device *device, const qn_model *model,
                       qn_store *store, const qn_dataset *dataset,
-                      double *loss, double *accuracy, qn_error *error)
+                      const char *loss_text, double *loss,
+                      double *accuracy, qn_error *error)
 {
+    struct qn_loss_params row;
     QN_REQUIRE(error, device && model && store && dataset);
     QN_REQUIRE(error, loss && accuracy);
     QN_REQUIRE(error, dataset->test_count > 0);
+    QN_TRY(qn_loss_parse(loss_text ? loss_text : "softmax_cross_entropy",
+                         &row, error));
     struct qn_predictor *predictor;
-    QN_TRY(qn_predictor_create(device, store, model,
-                               qn_loss_find("softmax_cross_entropy"), dataset,
+    QN_TRY(qn_predictor_create(device, store, model, &row, dataset,
                                dataset->test_count, &predictor, error));
     qn_status status = qn_predictor_evaluate(
         predictor, dataset->test_x, dataset->test_y, loss, accuracy, error);

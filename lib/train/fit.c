@@ -473,7 +473,7 @@ static qn_status evaluate(struct fit *fit, double *loss, double *accuracy,
     const qn_dataset *data = fit->settings.dataset;
     if (!fit->predictor)
         QN_TRY(qn_predictor_create(fit->device, fit->store,
-                                   fit->settings.model, fit->settings.loss,
+                                   fit->settings.model, &fit->settings.loss,
                                    data, data->test_count, &fit->predictor,
                                    error));
     return qn_predictor_evaluate(fit->predictor, data->test_x, data->test_y,

@@ -96,24 +96,6 @@ static qn_status read_optimizer(const char *text,
 
 // ---- checking ----
 
-static qn_status resolve_loss(const char *name, struct qn_settings *settings,
-                              qn_error *error)
-{
-    const char *names[32];
-    int count = 0;
-    settings->loss = qn_loss_find(name);
-    if (settings->loss)
-        return QN_OK;
-    while (count < 32 && qn_loss_at(count)) {
-        names[count] = qn_loss_at(count)->name;
-        count++;
-    }
-    const char *nearest = qn_text_nearest(name, names, count);
-    return qn_fail(error, QN_BAD_ARGUMENT, "unknown loss %.60s%s%s%s", name,
-                   nearest ? "; did you mean " : "", nearest ? nearest : "",
-                   nearest ? "?" : " (quern list losses shows all)");
-}
-
 qn_status qn_settings_resolve(const struct qn_fit_params *params,
                               struct qn_settings *settings, qn_error *error)
 {
@@ -157,8 +139,9 @@ qn_status qn_settings_resolve(const struct qn_fit_params *params,
         QN_TRY(set_hyper(optimizer, "weight_decay", params->weight_decay,
                          error));
     settings->lr = params->lr > 0 ? params->lr : optimizer->optimizer->lr;
-    return resolve_loss(params->loss ? params->loss : "softmax_cross_entropy",
-                        settings, error);
+    return qn_loss_parse(params->loss ? params->loss
+                                      : "softmax_cross_entropy",
+                         &settings->loss, error);
 }
 
 qn_status qn_fit_check(const struct qn_fit_params *params, qn_error *error)
@@ -209,15 +192,25 @@ static json_t *optimizer_json(const struct qn_optimizer_params *optimizer)
     return json;
 }
 
+static json_t *loss_json(const struct qn_loss_params *loss)
+{
+    char *text = qn_loss_write(loss);
+    json_t *json = json_string(text);
+    free(text);
+    return json;
+}
+
 json_t *qn_settings_json(const struct qn_settings *settings)
 {
     return json_pack(
-        "{ss? so so so sf sf sf sb ss sI sI si sI}", "label", settings->label, "model",
+        "{ss? so so so sf sf sf sb so sI sI si sI}", "label",
+        settings->label, "model",
         json_loads(qn_model_json(settings->model), 0, NULL), "data",
         dataset_json(settings->dataset), "optimizer",
         optimizer_json(&settings->optimizer), "lr", settings->lr, "l1",
         settings->penalty.l1, "l2", settings->penalty.l2, "proximal",
-        settings->penalty.proximal, "loss", settings->loss->name, "batch_size",
+        settings->penalty.proximal, "loss", loss_json(&settings->loss),
+        "batch_size",
         (json_int_t)settings->batch_size, "seed", (json_int_t)settings->seed,
         "epochs", settings->epochs, "checkpoint_every",
         (json_int_t)settings->checkpoint_every);

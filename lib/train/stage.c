@@ -149,7 +149,7 @@ static qn_status build_graph(struct qn_train_stage *stage,
     if (!logits)
         return qn_graph_check(g, error) != QN_OK ? qn_graph_check(g, NULL)
                                                  : QN_BAD_SHAPE;
-    qn_node *loss = settings->loss->build(g, logits, labels);
+    qn_node *loss = qn_loss_build(g, &settings->loss, logits, labels);
     loss = add_update(stage, settings, loss);
     add_metrics(stage, loss, logits, labels, batch);
     if (settings->log_every) {

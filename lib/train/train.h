@@ -14,7 +14,7 @@ struct qn_settings {
     const qn_model *model;
     const qn_dataset *dataset;
     struct qn_optimizer_params optimizer; // without its nodes
-    const struct qn_loss *loss;
+    struct qn_loss_params loss;
     struct qn_penalty penalty; // on all weights
     double lr;
     int epochs;
@@ -149,7 +149,7 @@ qn_shape qn_batch_shape(int64_t count, const qn_shape *sample);
 struct qn_predictor;
 qn_status qn_predictor_create(qn_device *device, qn_store *store,
                               const qn_model *model,
-                              const struct qn_loss *loss,
+                              const struct qn_loss_params *loss,
                               const qn_dataset *like, int64_t count,
                               struct qn_predictor **out, qn_error *error);
 void qn_predictor_destroy(struct qn_predictor **predictor);

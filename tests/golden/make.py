@@ -264,8 +264,64 @@ layer("global_max_pool", one("global_max_pool"),
 
 loss("softmax_cross_entropy", "softmax_cross_entropy", nn.CrossEntropyLoss(),
      [7, 5], torch.tensor([0, 4, 2, 2, 1, 3, 0]))
-loss("mean_squared", "mean_squared", nn.MSELoss(), [3, 7],
-     torch.linspace(-2, 2, 21).double().reshape(3, 7))
+numbers = torch.linspace(-2, 2, 21).double().reshape(3, 7)
+shares = torch.softmax(3 * numbers.cos(), 1)
+shares[1, 2] = 0
+parts = torch.linspace(0, 1, 21).double().reshape(3, 7)
+labels = torch.tensor([0, 4, 2, 2, 1, 3, 0])
+places = torch.arange(30).reshape(2, 3, 5) % 4
+weights = torch.tensor([1, 2, 0.5, 0, 3]).double()
+few = torch.tensor([1, 2, 0.5, 0.25]).double()
+entropy, likelihood = "softmax_cross_entropy", "nll"
+for name, ours, function, shape, target in (
+        ("smoothed", ":label_smoothing=0.1",
+         nn.CrossEntropyLoss(label_smoothing=0.1), [7, 5], labels),
+        ("weighted", ":weights=1/2/0.5/0/3", nn.CrossEntropyLoss(weights),
+         [7, 5], labels),
+        ("ignoring", ":ignore_index=2", nn.CrossEntropyLoss(ignore_index=2),
+         [7, 5], labels),
+        ("all at once", ":label_smoothing=0.3,ignore_index=2,"
+         "weights=1/2/0.5/0/3",
+         nn.CrossEntropyLoss(weights, ignore_index=2, label_smoothing=0.3),
+         [7, 5], labels),
+        ("of places", ":weights=1/2/0.5/0.25,ignore_index=3",
+         nn.CrossEntropyLoss(few, ignore_index=3), [2, 4, 3, 5], places),
+        ("of places, smoothed", ":weights=1/2/0.5/0.25,label_smoothing=0.2",
+         nn.CrossEntropyLoss(few, label_smoothing=0.2), [2, 4, 3, 5], places),
+        ("of shares", "", nn.CrossEntropyLoss(), [3, 7], shares),
+        ("of shares, smoothed", ":label_smoothing=0.2",
+         nn.CrossEntropyLoss(label_smoothing=0.2), [3, 7], shares)):
+    loss(f"{entropy}, {name}", entropy + ours, function, shape, target)
+loss("nll", likelihood, nn.NLLLoss(), [7, 5], labels)
+loss("nll, weighted", likelihood + ":weights=1/2/0.5/0/3",
+     nn.NLLLoss(weights), [7, 5], labels)
+loss("nll, of places", likelihood + ":ignore_index=1",
+     nn.NLLLoss(ignore_index=1), [2, 4, 3, 5], places)
+for name, function in (("mean_squared", nn.MSELoss()), ("l1", nn.L1Loss()),
+                       ("huber", nn.HuberLoss()),
+                       ("smooth_l1", nn.SmoothL1Loss()),
+                       ("huber:delta=0.5", nn.HuberLoss(delta=0.5)),
+                       ("smooth_l1:beta=0.5", nn.SmoothL1Loss(beta=0.5))):
+    loss(name, name, function, [3, 7], numbers)
+loss("bce_with_logits", "bce_with_logits", nn.BCEWithLogitsLoss(), [3, 7],
+     parts)
+loss("bce_with_logits, weighted", "bce_with_logits:pos_weight=3",
+     nn.BCEWithLogitsLoss(pos_weight=torch.tensor(3.0).double()), [3, 7],
+     parts)
+loss("kl_divergence", "kl_divergence", nn.KLDivLoss(), [3, 7], shares)
+loss("kl_divergence, batch", "kl_divergence:batch_mean=1",
+     nn.KLDivLoss(reduction="batchmean"), [3, 7], shares)
+
+
+def hinge(margin=1, p=1):
+    # PyTorch divides by the number of classes.
+    f = nn.MultiMarginLoss(p=p, margin=margin)
+    return lambda x, target: f(x, target) * x.shape[1]
+
+
+loss("hinge", "hinge", hinge(), [7, 5], labels)
+loss("hinge, squared", "hinge:margin=0.5,squared=1", hinge(0.5, 2), [7, 5],
+     labels)
 
 # ---- the files ----
 
