@@ -68,6 +68,7 @@ def without_draws(value):
     kind = value.get("type", "")
     if "drop" in kind or kind == "stochastic_depth":
         value["p"] = 0
+    value.pop("drop", None)
     return value
 
 
@@ -241,6 +242,18 @@ class Residual(nn.Module):
         return self.layers(x) + (self.shortcut(x) if self.shortcut else x)
 
 
+class Subsample(nn.Module):
+    def __init__(self, stride=2, channels=0):
+        super().__init__()
+        self.stride = stride if isinstance(stride, list) else [stride] * 2
+        self.channels = channels
+
+    def forward(self, x):
+        x = x[:, :, ::self.stride[0], ::self.stride[1]]
+        more = max(self.channels - x.shape[1], 0)
+        return nn.functional.pad(x, (0, 0, 0, 0, 0, more))
+
+
 class Parallel(nn.Module):
     def __init__(self, branches, axis):
         super().__init__()
@@ -305,6 +318,7 @@ BUILDERS = {
     "maxpool": pool(nn.MaxPool2d),
     "avgpool": pool(nn.AvgPool2d),
     "flatten": plain(nn.Flatten),
+    "subsample": plain(Subsample),
     "relu": plain(nn.ReLU),
     "relu6": plain(nn.ReLU6),
     "tanh": plain(nn.Tanh),
