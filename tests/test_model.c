@@ -46,6 +46,12 @@ START_TEST(texts_have_one_canonical_form)
     expect_json("dense7-log_softmax",
                 "{\"layers\":[{\"type\":\"dense\",\"units\":7},"
                 "{\"type\":\"log_softmax\"}]}");
+    expect_json("maxpool3", "{\"layers\":[{\"type\":\"maxpool\","
+                            "\"kernel\":3}]}");
+    expect_json("{\"layers\": [{\"type\": \"maxpool\", \"kernel\": [3, 3], "
+                "\"stride\": [1, 2], \"padding\": [0, 0]}]}",
+                "{\"layers\":[{\"type\":\"maxpool\",\"kernel\":3,"
+                "\"stride\":[1,2]}]}");
     expect_json("leaky_relu0.2",
                 "{\"layers\":[{\"type\":\"leaky_relu\",\"slope\":0.2}]}");
     expect_json(" {\"layers\": [{\"units\": 3, \"type\": \"dense\", \"bias\": "
@@ -123,6 +129,15 @@ static const char *const bad[][2] = {
     {"{\"layers\": [{\"type\": \"dense\", \"units\": 3, \"init\": "
      "\"henormal\"}]}",
      "no initializer is called \"henormal\"; did you mean \"he_normal\"?"},
+    {"{\"layers\": [{\"type\": \"maxpool\", \"kernel\": [2, 2, 2]}]}",
+     "\"kernel\" must be a whole number or two, [height, width]"},
+    {"{\"layers\": [{\"type\": \"maxpool\", \"kernel\": [2]}]}",
+     "\"kernel\" must be a whole number or two"},
+    {"{\"layers\": [{\"type\": \"maxpool\", \"kernel\": [2, 2.5]}]}",
+     "\"kernel\" must be a whole number or two"},
+    {"{\"layers\": [{\"type\": \"maxpool\", \"kernel\": [2, 0]}]}",
+     "layer 0 (maxpool): kernel is 0 and must be between 1 and"},
+    {"maxpool2.5", "kernel is 2.5 and must be a whole number"},
     {"{\"layers\": [{\"type\": \"dropout\", \"p\": -0.1}]}",
      "layer 0 (dropout): p is -0.1 and must be"},
     {"{\"layers\": [{\"type\": \"dropout\", \"p\": 0.1, \"p\": 0.2}]}",

@@ -127,8 +127,8 @@ static bool model_row(int index, const char *cells[COLUMNS])
     if (!row)
         return false;
     cells[0] = row->name;
-    cells[1] = row->definition;
-    cells[2] = row->source;
+    cells[1] = row->source;
+    cells[2] = row->definition;
     return true;
 }
 
@@ -150,7 +150,7 @@ static const struct table tables[] = {
     {"optimizers", {"name", "formula", "settings", "source"}, optimizer_row},
     {"inits", {"name", "formula", "alias", "source"}, init_row},
     {"datasets", {"name", "source", "files"}, dataset_row},
-    {"models", {"name", "definition", "source"}, model_row},
+    {"models", {"name", "source", "definition"}, model_row},
 };
 
 enum { TABLE_COUNT = sizeof tables / sizeof *tables };
@@ -201,8 +201,8 @@ static void print_table(const struct table *table)
         }
         print_wrapped(cells[1], indent, width);
         for (int c = 2; c < columns; c++) {
-            if (!cells[c] || !*cells[c])
-                continue;
+            if (!cells[c] || !*cells[c] || *cells[c] == '{')
+                continue; // models in JSON are for --json
             int at = printf("%*s%s: ", indent, "", table->keys[c]);
             print_wrapped(cells[c], at, width);
         }
