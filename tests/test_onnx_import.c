@@ -454,6 +454,38 @@ START_TEST(wrong_tensors_are_refused)
 }
 END_TEST
 
+START_TEST(unbounded_sizes_are_refused)
+{
+    struct model m;
+    int64_t sizes[] = {INT64_MAX, 1}, dims[] = {INT64_MAX, INT64_MAX};
+    int64_t pads[] = {0, INT64_MAX, 0, INT64_MAX}, kernel[] = {INT64_MAX};
+    start(&m, "Split", 13);
+    add_input(&m);
+    add_ints(&m, sizes, 2);
+    add_int(&m, "axis", 1);
+    m.node.n_output = 2;
+    refuse(&m, QN_BAD_SHAPE, "part 0");
+    start(&m, "Reshape", 14);
+    add_input(&m);
+    add_ints(&m, dims, 2);
+    refuse(&m, QN_BAD_SHAPE, "Reshape");
+    start(&m, "Pad", 13);
+    add_input(&m);
+    add_ints(&m, pads, 4);
+    refuse(&m, QN_BAD_SHAPE, "too large");
+    add_text(&m, "mode", "edge");
+    refuse(&m, QN_UNSUPPORTED, "pads");
+    start(&m, "Unsqueeze", 11);
+    add_input(&m);
+    add_list(&m, "axes", (int64_t[]){0, 1, 2, 3, 4}, 5);
+    refuse(&m, QN_UNSUPPORTED, "7 dimensions");
+    start(&m, "MaxPool", 22);
+    add_input(&m);
+    add_list(&m, "kernel_shape", kernel, 1);
+    refuse(&m, QN_BAD_SHAPE, "[n, c, ...]");
+}
+END_TEST
+
 START_TEST(integers_that_do_not_fit_are_refused)
 {
     struct model m;
@@ -515,7 +547,7 @@ START_TEST(endless_nesting_is_refused)
     static const unsigned char keys[] = {0x0a, 0x2a, 0x32};
     static unsigned char bytes[LEVELS * 6];
     const size_t end = sizeof bytes;
-    for (int levels = 3; levels <= LEVELS; levels *= LEVELS / 3) {
+    for (int levels = 3; levels; levels = levels == 3 ? LEVELS : 0) {
         qn_error error = {0};
         size_t at = end;
         for (int i = levels; i >= 0; i--)
@@ -545,5 +577,6 @@ QN_CHECK_MAIN("onnx_import", operators_of_two_inputs_agree,
               batch_normalisation_trains_by_the_formats_convention,
               what_has_no_mapping_is_named, wrong_graphs_are_refused,
               wrong_tensors_are_refused,
+              unbounded_sizes_are_refused,
               integers_that_do_not_fit_are_refused, damaged_bytes_do_no_harm,
               endless_nesting_is_refused, missing_files_are_named)

@@ -137,8 +137,10 @@ static void build_split(struct qn_onnx_use *use)
                      use->out_count);
     for (int i = 0; i < use->out_count && !qn_onnx_failed(use); i++) {
         const int64_t size = count >= 0 ? sizes[i] : each;
-        const int64_t stop = i == use->out_count - 1 ? length : start + size;
-        if (size < 0 || stop > length) {
+        const bool is_last = i == use->out_count - 1;
+        const int64_t stop = is_last || size > length ? length : start + size;
+        if (size < 0 || stop > length ||
+            (count >= 0 && stop - start != size)) {
             qn_onnx_fail(use, QN_BAD_SHAPE, "part %d does not fit", i);
             return;
         }
