@@ -97,6 +97,21 @@ static qn_node *qn_avg_pool_grad(qn_graph *g, qn_node *const *in,
     return pool ? pool->op->grad(g, pool, in[1], 0) : NULL;
 }
 
+static qn_node *qn_resample(qn_graph *g, qn_node *x,
+                            const struct ref_params *p)
+{
+    const int64_t *size = p->shape.dims;
+    return p->mode == 0
+               ? qn_upsample_nearest(g, x, size[0], size[1])
+               : qn_upsample_bilinear(g, x, size[0], size[1], p->mode == 2);
+}
+static qn_node *qn_resample_grad(qn_graph *g, qn_node *const *in,
+                                 const struct ref_params *p)
+{
+    qn_node *y = qn_resample(g, in[0], p);
+    return y ? y->op->grad(g, y, in[1], 0) : NULL;
+}
+
 #define BUILDERS(X)                                                        \
     X(add, in[0], in[1])                                                   \
     X(sub, in[0], in[1])                                                   \
@@ -158,6 +173,8 @@ static qn_node *qn_avg_pool_grad(qn_graph *g, qn_node *const *in,
     X(max_pool_grad, in, WINDOWS)                                          \
     X(avg_pool, in[0], WINDOWS)                                            \
     X(avg_pool_grad, in, WINDOWS)                                          \
+    X(resample, in[0], p)                                                  \
+    X(resample_grad, in, p)                                                \
     X(reshape, in[0], SHAPE_OF(p))                                         \
     X(transpose, in[0], p->order)                                          \
     X(broadcast_to, in[0], SHAPE_OF(p))                                    \

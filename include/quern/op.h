@@ -165,6 +165,16 @@ QN_API qn_node *qn_max_pool_index(qn_graph *g, qn_node *x,
 QN_API qn_node *qn_avg_pool(qn_graph *g, qn_node *x,
                             const struct qn_pool_params *params);
 
+// ---- images x[n, c, h, w] at another size, as PyTorch's interpolate ----
+// y[.., i, j] = x[.., floor(i h / height), floor(j w / width)]
+QN_API qn_node *qn_upsample_nearest(qn_graph *g, qn_node *x, int64_t height,
+                                    int64_t width);
+// Between the four pixels around (i + 1/2) h / height - 1/2, but at least 0,
+// and likewise in width; with align_corners around i (h - 1) / (height - 1), so
+// that the corners of both images fall together.
+QN_API qn_node *qn_upsample_bilinear(qn_graph *g, qn_node *x, int64_t height,
+                                     int64_t width, bool align_corners);
+
 // ---- shape and place ----
 // One dimension may be -1 and is worked out. No copy where x is contiguous.
 QN_API qn_node *qn_reshape(qn_graph *g, qn_node *x, qn_shape shape);
@@ -362,6 +372,10 @@ QN_API int qn_op_describe(int index, qn_op_info *info);
 #define qn_max_pool(g, ...) qn_max_pool(QN_AT(g), __VA_ARGS__)
 #define qn_max_pool_index(g, ...) qn_max_pool_index(QN_AT(g), __VA_ARGS__)
 #define qn_avg_pool(g, ...) qn_avg_pool(QN_AT(g), __VA_ARGS__)
+#define qn_upsample_nearest(g, ...) \
+    qn_upsample_nearest(QN_AT(g), __VA_ARGS__)
+#define qn_upsample_bilinear(g, ...) \
+    qn_upsample_bilinear(QN_AT(g), __VA_ARGS__)
 #define qn_reshape(g, ...) qn_reshape(QN_AT(g), __VA_ARGS__)
 #define qn_transpose(g, ...) qn_transpose(QN_AT(g), __VA_ARGS__)
 #define qn_broadcast_to(g, ...) qn_broadcast_to(QN_AT(g), __VA_ARGS__)

@@ -87,6 +87,9 @@
     X(max_pool_grad)                                                       \
     X(avg_pool)                                                            \
     X(avg_pool_grad)                                                       \
+    /* resample.c */                                                        \
+    X(resample)                                                            \
+    X(resample_grad)                                                       \
     /* softmax.c */                                                        \
     X(softmax)                                                             \
     X(log_softmax)                                                         \

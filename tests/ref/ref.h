@@ -34,6 +34,7 @@ struct ref_params {
     int64_t low[REF_MAX_RANK], high[REF_MAX_RANK], inner[REF_MAX_RANK];
     int64_t kernel[3], stride[3], dilation[3]; // of windows, with low, high
     bool ceil_mode, exclude_pad;
+    int mode; // resample: 0 nearest, 1 bilinear, 2 bilinear by corners
     bool trans_a, trans_b;
     int64_t count; // classes, rows taken, groups, dimensions
     // convolution, with the above; pairs are vertical, horizontal
@@ -67,7 +68,8 @@ extern const struct ref_op
     ref_classify[],
     ref_random[],
     ref_norm[],
-    ref_pool[];
+    ref_pool[],
+    ref_resample[];
 
 int64_t ref_count(const struct ref_shape *shape);
 // Gives `tensor` this shape and zeros.
