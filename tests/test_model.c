@@ -52,6 +52,16 @@ START_TEST(texts_have_one_canonical_form)
                 "\"stride\": [1, 2], \"padding\": [0, 0]}]}",
                 "{\"layers\":[{\"type\":\"maxpool\",\"kernel\":3,"
                 "\"stride\":[1,2]}]}");
+    expect_json("conv32-conv_transpose8",
+                "{\"layers\":[{\"type\":\"conv\",\"filters\":32},"
+                "{\"type\":\"conv_transpose\",\"filters\":8}]}");
+    expect_json("{\"layers\": [{\"type\": \"conv\", \"filters\": 4, "
+                "\"kernel\": [3, 5], \"stride\": [2, 2], \"padding\": 0}, "
+                "{\"type\": \"conv\", \"filters\": 4, \"padding\": "
+                "\"same\"}]}",
+                "{\"layers\":[{\"type\":\"conv\",\"filters\":4,"
+                "\"kernel\":[3,5],\"stride\":2,\"padding\":0},"
+                "{\"type\":\"conv\",\"filters\":4}]}");
     expect_json("leaky_relu0.2",
                 "{\"layers\":[{\"type\":\"leaky_relu\",\"slope\":0.2}]}");
     expect_json(" {\"layers\": [{\"units\": 3, \"type\": \"dense\", \"bias\": "
@@ -138,6 +148,11 @@ static const char *const bad[][2] = {
     {"{\"layers\": [{\"type\": \"maxpool\", \"kernel\": [2, 0]}]}",
      "layer 0 (maxpool): kernel is 0 and must be between 1 and"},
     {"maxpool2.5", "kernel is 2.5 and must be a whole number"},
+    {"{\"layers\": [{\"type\": \"conv\", \"filters\": 4, \"padding\": -1}]}",
+     "between 0 and"},
+    {"{\"layers\": [{\"type\": \"conv\", \"filters\": 4, \"padding\": "
+     "\"valid\"}]}",
+     "padding"},
     {"{\"layers\": [{\"type\": \"dropout\", \"p\": -0.1}]}",
      "layer 0 (dropout): p is -0.1 and must be"},
     {"{\"layers\": [{\"type\": \"dropout\", \"p\": 0.1, \"p\": 0.2}]}",
@@ -217,6 +232,8 @@ START_TEST(tables_are_complete)
             ck_assert(*key->meaning);
             ck_assert(
                 isnan(key->value) || strcmp(key->type, "initializer") == 0 ||
+                (strcmp(key->type, "pair") == 0 && key->choices &&
+                 key->value == -1) ||
                 (key->value >= key->minimum && key->value <= key->maximum));
         }
     }

@@ -92,7 +92,8 @@ struct qn_layer_key {
     double minimum;
     double maximum;
     double value;        // default; NAN: must be given
-    const char *choices; // of a "choice": "in|out"; `value` counts them
+    const char *choices; // of a "choice": "in|out"; `value` counts them. Of a
+                         // "pair" the word that stands for -1, or NULL
 };
 
 // One row of the table of layers.

@@ -58,18 +58,25 @@ static qn_status fail_type(const struct qn_layer_key *key, const char *what,
                    key->name, what, key->meaning);
 }
 
-// 3 or [3, 5]: both numbers of a pair.
+// 3 or [3, 5]: both numbers of a pair. A word among the key's choices stands
+// for -1.
 static qn_status read_pair(struct qn_layer_spec *spec, int index,
                            const json_t *json, const char *where,
                            qn_error *error)
 {
     const json_t *h = json_is_array(json) ? json_array_get(json, 0) : json;
     const json_t *w = json_is_array(json) ? json_array_get(json, 1) : json;
+    const struct qn_layer_key *key = &spec->layer->keys[index];
+    if (key->choices && json_is_string(json) &&
+        strcmp(json_string_value(json), key->choices) == 0) {
+        spec->values[index] = spec->widths[index] = -1;
+        return QN_OK;
+    }
     if (!json_is_integer(h) || !json_is_integer(w) ||
         (json_is_array(json) && json_array_size(json) != 2))
-        return fail_type(&spec->layer->keys[index],
-                         "a whole number or two, [height, width]", where,
-                         error);
+        return fail_type(key,
+                         "a whole number or two, [height, width]",
+                         where, error);
     QN_TRY(qn_layer_spec_set(spec, index, (double)json_integer_value(h),
                              where, error));
     return qn_layer_spec_set_width(spec, index,

@@ -8,6 +8,8 @@
 static json_t *make_value(const struct qn_layer_key *key, double value,
                           double width)
 {
+    if (qn_key_is(key, "pair") && key->choices && value < 0)
+        return json_string(key->choices);
     if (qn_key_is(key, "pair") && value != width)
         return json_pack("[I, I]", (json_int_t)value, (json_int_t)width);
     if (qn_key_is(key, "boolean"))

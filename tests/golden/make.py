@@ -259,6 +259,38 @@ layer("global_avg_pool", one("global_avg_pool"),
       nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), [2, 3, 5, 7])
 layer("global_max_pool", one("global_max_pool"),
       nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten()), [2, 3, 5, 7])
+# ---- convolutions ----
+
+for name, ours, module, shape in (
+        ("conv", dict(filters=5, padding=0), nn.Conv2d(3, 5, 3), [2, 3, 7, 9]),
+        ("conv same", dict(filters=17), nn.Conv2d(3, 17, 3, padding="same"),
+         [3, 3, 5, 7]),
+        ("conv same, even kernel", dict(filters=2, kernel=[2, 4]),
+         nn.Conv2d(1, 2, (2, 4), padding="same"), [1, 1, 5, 7]),
+        ("conv strided", dict(filters=4, kernel=[3, 2], stride=[2, 3],
+                              padding=[1, 0], dilation=[1, 2], bias=False),
+         nn.Conv2d(3, 4, (3, 2), (2, 3), (1, 0), (1, 2), bias=False),
+         [2, 3, 11, 9]),
+        ("conv grouped", dict(filters=6, groups=2, padding=1),
+         nn.Conv2d(4, 6, 3, padding=1, groups=2), [2, 4, 5, 5]),
+        ("conv depthwise", dict(filters=10, groups=0, kernel=5, stride=2,
+                                padding=2),
+         nn.Conv2d(5, 10, 5, 2, 2, groups=5), [2, 5, 9, 7]),
+        ("conv 1x1", dict(filters=7, kernel=1, padding=0),
+         nn.Conv2d(19, 7, 1), [2, 19, 3, 5]),
+        ("conv_transpose", dict(filters=5, padding=0),
+         nn.ConvTranspose2d(3, 5, 3), [2, 3, 5, 4]),
+        ("conv_transpose strided",
+         dict(filters=4, kernel=[3, 4], stride=[2, 3], padding=[1, 0],
+              output_padding=[1, 2]),
+         nn.ConvTranspose2d(3, 4, (3, 4), (2, 3), (1, 0), (1, 2)),
+         [2, 3, 5, 4]),
+        ("conv_transpose grouped",
+         dict(filters=6, kernel=2, stride=2, padding=0, groups=2, bias=False),
+         nn.ConvTranspose2d(4, 6, 2, 2, groups=2, bias=False), [1, 4, 3, 5]),
+        ("conv_transpose same", dict(filters=2, kernel=4, stride=2),
+         nn.ConvTranspose2d(3, 2, 4, 2, 1), [2, 3, 5, 3])):
+    layer(name, one(name.replace(",", " ").split()[0], **ours), module, shape)
 
 # ---- losses ----
 
