@@ -292,6 +292,28 @@ for name, ours, module, shape in (
          nn.ConvTranspose2d(3, 2, 4, 2, 1), [2, 3, 5, 3])):
     layer(name, one(name.replace(",", " ").split()[0], **ours), module, shape)
 
+layer("conv in blocks of channels", one("conv", filters=32),
+      nn.Conv2d(16, 32, 3, padding=1), [2, 16, 9, 11])
+layer("conv, relu, maxpool", one("conv", filters=16, kernel=5, padding=2) +
+      one("relu") + one("maxpool"),
+      nn.Sequential(nn.Conv2d(3, 16, 5, padding=2), nn.ReLU(),
+                    nn.MaxPool2d(2)), [3, 3, 13, 10])
+layer("a small net, training",
+      one("conv", filters=16, bias=False) + one("batch_norm") +
+      one("relu") + one("maxpool") +
+      one("residual", layers=one("conv", filters=16, bias=False) +
+          one("batch_norm")) +
+      one("relu") + one("global_avg_pool") + one("dense", units=5),
+      nn.Sequential(
+          nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16),
+          nn.ReLU(), nn.MaxPool2d(2),
+          Structure(lambda s, x: s.layers(x) + x, layers=nn.Sequential(
+              nn.Conv2d(16, 16, 3, padding=1, bias=False),
+              nn.BatchNorm2d(16))),
+          nn.ReLU(), nn.Flatten(2), Function(lambda x: x.mean(2)),
+          nn.Linear(16, 5)), [5, 3, 11, 9], True,
+      names={f"8.{p}": f"7.{p}" for p in ("weight", "bias")})
+
 # ---- losses ----
 
 loss("softmax_cross_entropy", "softmax_cross_entropy", nn.CrossEntropyLoss(),
