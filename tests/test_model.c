@@ -251,6 +251,11 @@ static const struct {
     {"mlp", {4, {1, 1, 28, 28}}, 669706},
     {"softmax-regression", {4, {1, 1, 28, 28}}, 7850},
     {"maxout-mlp", {4, {1, 1, 28, 28}}, 1233610},
+    {"lenet5", {4, {1, 1, 28, 28}}, 61706},
+    {"vgg-small", {4, {1, 3, 32, 32}}, 307946},
+    {"all-cnn", {4, {1, 3, 32, 32}}, 1369738},
+    {"resnet20", {4, {1, 3, 32, 32}}, 269722},
+    {"resnet20-stochastic", {4, {1, 3, 32, 32}}, 269722},
 };
 
 static int64_t count_parameters(const char *text, qn_shape shape)
