@@ -273,10 +273,10 @@ def maxout(shape, units, pieces=2, bias=True):
     return layer
 
 
-def conv2d(shape, filters, kernel=3, stride=1, padding=0, dilation=1,
-           groups=1, bias=True):
+def conv(shape, filters, kernel=3, stride=1, padding="same", dilation=1,
+         groups=1, bias=True):
     return nn.Conv2d(shape[0], filters, kernel, stride, padding, dilation,
-                     groups, bias)
+                     groups or shape[0], bias)
 
 
 def batch_norm(shape, eps=1e-5, momentum=0.1, affine=True):
@@ -313,10 +313,12 @@ def parallel(shape, branches, axis=1):
 BUILDERS = {
     "dense": dense,
     "maxout": maxout,
-    "conv2d": conv2d,
+    "conv": conv,
     "batch_norm": batch_norm,
     "maxpool": pool(nn.MaxPool2d),
     "avgpool": pool(nn.AvgPool2d),
+    "global_avg_pool": lambda _: nn.Sequential(nn.AdaptiveAvgPool2d(1),
+                                               nn.Flatten()),
     "flatten": plain(nn.Flatten),
     "subsample": plain(Subsample),
     "relu": plain(nn.ReLU),
