@@ -21,7 +21,9 @@
 #define REDUCTION &(struct qn_reduce_params){p->axes, p->axis_count, p->keep}
 
 #define SHAPE_OF(p) lib_shape(&(p)->shape)
-#define DRAW &(struct qn_random_params){in[0], in[1], p->path}
+#define DRAW DRAW_AFTER(0)
+#define DRAW_AFTER(i) \
+    &(struct qn_random_params){in[i], in[(i) + 1], p->path}
 
 #define PAIR(name) .name = {p->name[0], p->name[1]}
 #define CONV                                                               \
@@ -197,6 +199,9 @@ static qn_node *qn_resample_grad(qn_graph *g, qn_node *const *in,
     X(take, in[0], in[1], in[2], p->count)                                 \
     X(random_uniform, SHAPE_OF(p), p->p[0], p->p[1], DRAW)                 \
     X(random_normal, SHAPE_OF(p), p->p[0], p->p[1], DRAW)                  \
+    X(dropconnect, in[0], in[1], p->p[0], DRAW_AFTER(2))                   \
+    X(dropconnect_dx, in[0], in[1], p->p[0], DRAW_AFTER(2))                \
+    X(dropconnect_dw, in[0], in[1], p->p[0], DRAW_AFTER(2))                \
     X(random_bernoulli, SHAPE_OF(p), p->p[0], DRAW)
 
 BUILDERS(BUILDER)

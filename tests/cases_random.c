@@ -56,6 +56,34 @@ static const struct qn_case noise = {
     .has_grad = true,
 };
 
+// Sizes of the result, and of what is summed, around vectors and groups.
+static void add_dropconnects(void)
+{
+    static const int64_t sizes[][3] = {
+        {1, 1, 1},  {3, 5, 17},   {2, 7, 16},  {16, 3, 4}, {5, 4, 33},
+        {9, 64, 8}, {63, 1, 15},  {65, 2, 31}, {2, 1, 300}};
+    static const char *const ops[] = {"dropconnect", "dropconnect_dx",
+                                      "dropconnect_dw"};
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        const int64_t n = sizes[s][0], out = sizes[s][1], in = sizes[s][2];
+        const struct operand x = {.shape = {2, {n, in}}};
+        const struct operand w = {.shape = {2, {out, in}}};
+        const struct operand y = {.shape = {2, {n, out}}};
+        const struct operand pairs[][2] = {{x, w}, {y, w}, {x, y}};
+        for (int k = 0; k < 3; k++) {
+            const struct qn_case c = {
+                .op = ops[k],
+                .in = {pairs[k][0], pairs[k][1], DRAWN(7, (double)s)},
+                .count = 4,
+                .params = {.p = {0.625}, .path = "dropconnect"},
+                .terms = (double)(k == 0 ? in : k == 1 ? out : n) + 2,
+                .has_grad = true,
+            };
+            case_add(&c);
+        }
+    }
+}
+
 void cases_add_random(void)
 {
     static const struct ref_shape shapes[] = {SCALAR, SHAPE(1), SHAPE(17),
@@ -69,6 +97,7 @@ void cases_add_random(void)
     add_draw("random_bernoulli", shapes[3], 0, 0, "never");
     add_draw("random_bernoulli", shapes[3], 1, 0, "always");
     add_draw("random_uniform", shapes[3], 0.5, 0.5, "constant");
+    add_dropconnects();
     case_add(&dropout);
     case_add(&noise);
 }

@@ -110,5 +110,131 @@ START_TEST(no_mask_is_stored)
 }
 END_TEST
 
+// ---- dropconnect ----
+
+enum { IN = 50, SAMPLES = 4096 };
+
+static float inputs[SAMPLES * IN], sums[SAMPLES], weight[IN];
+
+#define CONNECT(keys) \
+    "{\"layers\": [{\"type\": \"dropconnect\", \"units\": 1, " \
+    "\"bias\": false, \"p\": 0.3" keys "}]}"
+
+// All samples are the same one. Mean and variance of y over them.
+static void run_connect(const char *model, bool stochastic, double *mean,
+                        double *variance)
+{
+    struct qn_check_rng rng = {3};
+    struct layer_run run = {.model = model,
+                            .shape = qn_shape_of(SAMPLES, IN),
+                            .stochastic = stochastic,
+                            .seed = 5, .step = 2,
+                            .parameter = "0.weight", .values = weight};
+    for (int i = 0; i < IN; i++) {
+        weight[i] = (float)qn_check_uniform(&rng, -1, 1);
+        inputs[i] = (float)qn_check_uniform(&rng, -1, 1);
+    }
+    for (int i = IN; i < SAMPLES * IN; i++)
+        inputs[i] = inputs[i - IN];
+    layer_run(&run, inputs, sums, NULL, NULL);
+    *mean = *variance = 0;
+    for (int n = 0; n < SAMPLES; n++)
+        *mean += (double)sums[n] / SAMPLES;
+    for (int n = 0; n < SAMPLES; n++)
+        *variance += ((double)sums[n] - *mean) * ((double)sums[n] - *mean) /
+                     (SAMPLES - 1);
+}
+
+// Moments of sum_i m_i w_i x_i.
+static void moments_of_sum(double *mean, double *variance)
+{
+    *mean = *variance = 0;
+    for (int i = 0; i < IN; i++) {
+        const double term = (double)weight[i] * (double)inputs[i];
+        *mean += 0.7 * term;
+        *variance += 0.3 * 0.7 * term * term;
+    }
+}
+
+// Four standard deviations of the mean; of the variance about 9 %.
+START_TEST(dropconnect_draws_a_mask_a_sample)
+{
+    double mean, variance, want_mean, want_variance;
+    run_connect(CONNECT(""), true, &mean, &variance);
+    moments_of_sum(&want_mean, &want_variance);
+    ck_assert_double_le(fabs(mean - want_mean),
+                        4 * sqrt(want_variance / SAMPLES));
+    ck_assert_double_le(fabs(variance / want_variance - 1), 0.09);
+    run_connect(CONNECT(""), false, &mean, &variance);
+    ck_assert_double_le(fabs(mean - want_mean), 1e-5);
+    ck_assert_double_le(variance, 1e-12);
+}
+END_TEST
+
+START_TEST(dropconnect_draws_a_mask_a_batch)
+{
+    double mean, variance, want_mean, want_variance;
+    run_connect(CONNECT(", \"masks\": \"batch\""), true, &mean, &variance);
+    moments_of_sum(&want_mean, &want_variance);
+    ck_assert_double_le(variance, 1e-12);
+    ck_assert_double_gt(fabs(mean - want_mean), 1e-3);
+    ck_assert_double_le(fabs(mean - want_mean), 4 * sqrt(want_variance));
+}
+END_TEST
+
+// E[a(u)] by the trapezoidal rule, and as the mean over 4096 masks: within four
+// standard deviations and 1 % of a deviation for the sums not being normal.
+START_TEST(gaussian_prediction_is_the_mean_activation)
+{
+    static const char *const models[] = {
+        CONNECT(", \"prediction\": \"gaussian\", \"activation\": "
+                "\"relu\""),
+        CONNECT(", \"prediction\": \"gaussian\", \"activation\": "
+                "\"sigmoid\""),
+        CONNECT(", \"prediction\": \"gaussian\", \"activation\": "
+                "\"tanh\"")};
+    for (int k = 0; k < 3; k++) {
+        double drawn, spread, predicted, nothing, m, v, want = 0, total = 0;
+        run_connect(models[k], true, &drawn, &spread);
+        run_connect(models[k], false, &predicted, &nothing);
+        moments_of_sum(&m, &v);
+        for (double z = -8; z <= 8; z += 1e-3) {
+            const double u = m + sqrt(v) * z, density = exp(-z * z / 2);
+            const double a = k == 0   ? fmax(u, 0)
+                             : k == 1 ? 1 / (1 + exp(-u))
+                                      : tanh(u);
+            want += a * density;
+            total += density;
+        }
+        want /= total;
+        ck_assert_msg(fabs(predicted - want) < (k == 0 ? 1e-5 : 1e-3),
+                      "%s: %g, not %g", models[k], predicted, want);
+        ck_assert_msg(fabs(predicted - drawn) <
+                          4 * sqrt(spread / SAMPLES) + 0.01 * sqrt(v),
+                      "%s: %g, drawn %g", models[k], predicted, drawn);
+    }
+}
+END_TEST
+
+// Nothing of the masks' size is in the plan: 16 * 40 * 24 of them.
+START_TEST(dropconnect_stores_no_mask)
+{
+    static float x[16 * 24], out[16 * 40], slopes[16 * 24];
+    struct layer_run run = {.model = "dropconnect40-relu",
+                            .shape = qn_shape_of(16, 24),
+                            .training = true};
+    layer_run(&run, x, out, slopes, NULL);
+    ck_assert_msg(strstr(run.launches, "dropconnect_dx"), "%s",
+                  run.launches);
+    ck_assert_msg(!strstr(run.launches, "random") &&
+                      !strstr(run.launches, "[16, 40, 24]"),
+                  "%s", run.launches);
+}
+END_TEST
+
 QN_CHECK_MAIN("regularise", layers_keep_and_scale_as_they_say,
-              ends_of_p_keep_all_or_nothing, no_mask_is_stored)
+              ends_of_p_keep_all_or_nothing, no_mask_is_stored,
+              dropconnect_draws_a_mask_a_sample,
+              dropconnect_draws_a_mask_a_batch,
+              gaussian_prediction_is_the_mean_activation,
+              dropconnect_stores_no_mask)

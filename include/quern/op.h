@@ -285,6 +285,12 @@ QN_API qn_node *qn_random_normal(qn_graph *g, qn_shape shape, double mean,
 QN_API qn_node *qn_random_bernoulli(qn_graph *g, qn_shape shape, double p,
                                     const struct qn_random_params *params);
 
+// y[n, o] = sum_i m[n, o, i] w[o, i] x[n, i] for x[n, in] and w[out, in]: each
+// sample has a mask m of its own, 1 with probability p, else 0, which is drawn
+// by the kernels and never stored. Wan et al. 2013 (DropConnect)
+QN_API qn_node *qn_dropconnect(qn_graph *g, qn_node *x, qn_node *w, double p,
+                               const struct qn_random_params *params);
+
 // ---- state ----
 // The variable becomes x at the end of the step; readers in this step see its
 // old value. At most one assignment per variable and graph.
@@ -396,6 +402,7 @@ QN_API int qn_op_describe(int index, qn_op_info *info);
 #define qn_random_uniform(g, ...) qn_random_uniform(QN_AT(g), __VA_ARGS__)
 #define qn_random_normal(g, ...) qn_random_normal(QN_AT(g), __VA_ARGS__)
 #define qn_random_bernoulli(g, ...) qn_random_bernoulli(QN_AT(g), __VA_ARGS__)
+#define qn_dropconnect(g, ...) qn_dropconnect(QN_AT(g), __VA_ARGS__)
 #define qn_assign(g, ...) qn_assign(QN_AT(g), __VA_ARGS__)
 #define qn_gradients(g, ...) qn_gradients(QN_AT(g), __VA_ARGS__)
 #endif

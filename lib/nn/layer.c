@@ -9,6 +9,7 @@
 static const struct qn_layer *const families[] = {
     qn_layers_dense,
     qn_layers_conv,
+    qn_layers_dropconnect,
     qn_layers_activation,
     qn_layers_norm,
     qn_layers_pool,

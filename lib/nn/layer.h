@@ -59,10 +59,16 @@ struct qn_layer {
 };
 
 // The families: rows in the order of `quern list layers`, ended by a NULL name.
-extern const struct qn_layer qn_layers_dense[], qn_layers_conv[],
-    qn_layers_activation[], qn_layers_norm[], qn_layers_pool[],
+extern const struct qn_layer
+    qn_layers_dense[],
+    qn_layers_conv[],
+    qn_layers_dropconnect[],
+    qn_layers_activation[],
+    qn_layers_norm[],
+    qn_layers_pool[],
     qn_layers_shape[],
-    qn_layers_regularise[], qn_layers_structure[];
+    qn_layers_regularise[],
+    qn_layers_structure[];
 
 const qn_layer *qn_layer_find(const char *name);
 

@@ -12,4 +12,11 @@
 struct qn_node *qn_pack(struct qn_graph *g, struct qn_node *const *inputs,
                         int count);
 
+// The gradients of qn_dropconnect, by the same mask: of x[n, in] from dy[n, out]
+// and w, of w[out, in] from x and dy.
+qn_node *qn_dropconnect_dx(qn_graph *g, qn_node *dy, qn_node *w, double p,
+                           const struct qn_random_params *params);
+qn_node *qn_dropconnect_dw(qn_graph *g, qn_node *x, qn_node *dy, double p,
+                           const struct qn_random_params *params);
+
 #endif

@@ -103,6 +103,10 @@
     X(random_uniform)                                                      \
     X(random_normal)                                                       \
     X(random_bernoulli)                                                    \
+    /* dropconnect.c */                                                    \
+    X(dropconnect)                                                         \
+    X(dropconnect_dx)                                                      \
+    X(dropconnect_dw)                                                      \
     /* state.c */                                                          \
     X(assign)                                                              \
     /* update.c */                                                         \

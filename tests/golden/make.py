@@ -153,6 +153,9 @@ layer("dropout, classic, predicting", one("dropout", p=0.3, classic=True),
       lambda x: 0.7 * x, [5, 7])
 layer("stochastic_depth, predicting", one("stochastic_depth", p=0.3),
       lambda x: 0.7 * x, [5, 7])
+layer("dropconnect, predicting", one("dropconnect", units=5, p=0.3),
+      nn.Sequential(Function(lambda x: 0.7 * x), nn.Linear(7, 5)), [3, 7],
+      names={"1.weight": "0.weight", "1.bias": "0.bias"})
 layer("leaky_relu, default slope", one("leaky_relu"), nn.LeakyReLU(), [5, 7])
 layer("dropout, predicting", one("dropout", p=0.3), nn.Dropout(0.3), [5, 7])
 

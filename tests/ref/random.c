@@ -72,7 +72,60 @@ static void bernoulli(const struct ref_tensor *in, int count,
         out->data[i] = unit(in, params, i) < params->p[0];
 }
 
+// ---- products with a mask; in[2] is the seed, in[3] the step ----
+
+static double kept(const struct ref_tensor *in,
+                   const struct ref_params *params, int64_t i)
+{
+    return unit(in + 2, params, i) < params->p[0];
+}
+
+static void dropconnect(const struct ref_tensor *in, int count,
+                        const struct ref_params *params,
+                        struct ref_tensor *out)
+{
+    (void)count;
+    const int64_t n = in[0].shape.dims[0], w = in[0].shape.dims[1];
+    const int64_t h = in[1].shape.dims[0];
+    ref_make(out, &(struct ref_shape){2, {n, h}});
+    for (int64_t k = 0; k < n * h * w; k++)
+        out->data[k / w] += kept(in, params, k) *
+                            in[0].data[k / (h * w) * w + k % w] *
+                            in[1].data[k % (h * w)];
+}
+
+static void dropconnect_dx(const struct ref_tensor *in, int count,
+                           const struct ref_params *params,
+                           struct ref_tensor *out)
+{
+    (void)count;
+    const int64_t n = in[0].shape.dims[0], h = in[0].shape.dims[1];
+    const int64_t w = in[1].shape.dims[1];
+    ref_make(out, &(struct ref_shape){2, {n, w}});
+    for (int64_t k = 0; k < n * h * w; k++)
+        out->data[k / (h * w) * w + k % w] += kept(in, params, k) *
+                                              in[0].data[k / w] *
+                                              in[1].data[k % (h * w)];
+}
+
+static void dropconnect_dw(const struct ref_tensor *in, int count,
+                           const struct ref_params *params,
+                           struct ref_tensor *out)
+{
+    (void)count;
+    const int64_t n = in[0].shape.dims[0], w = in[0].shape.dims[1];
+    const int64_t h = in[1].shape.dims[1];
+    ref_make(out, &(struct ref_shape){2, {h, w}});
+    for (int64_t k = 0; k < n * h * w; k++)
+        out->data[k % (h * w)] += kept(in, params, k) *
+                                  in[0].data[k / (h * w) * w + k % w] *
+                                  in[1].data[k / w];
+}
+
 const struct ref_op ref_random[] = {
+    {"dropconnect", dropconnect},
+    {"dropconnect_dx", dropconnect_dx},
+    {"dropconnect_dw", dropconnect_dw},
     {"random_uniform", uniform},
     {"random_normal", normal},
     {"random_bernoulli", bernoulli},
