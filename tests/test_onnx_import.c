@@ -249,6 +249,50 @@ START_TEST(operators_of_two_inputs_agree)
 }
 END_TEST
 
+// Fails with this status and a text that holds `part`.
+static void refuse(const struct model *m, qn_status status, const char *part)
+{
+    qn_graph *g = qn_graph_create(QN_FLOAT32);
+    qn_node *in[MOST] = {0}, *out[2];
+    qn_error error = {0};
+    const qn_status got = build(m, g, in, out, &error);
+    ck_assert_msg(got == status && strstr(error.text, part),
+                  "%s: %s: should say %s", qn_status_name(got), error.text,
+                  part);
+    qn_graph_destroy(&g);
+}
+
+// Written from the operators' definitions.
+START_TEST(operators_of_one_input_agree)
+{
+    static const struct {
+        char *op;
+        int64_t version;
+        double want[6];
+    } rows[] = {
+        {"HardSwish", 14, {0.666666667, -0.333333333, 3, 0, 5, 0}},
+        {"HardSigmoid", 6, {0.7, 0.1, 1, 0, 1, 0}},
+        {"ThresholdedRelu", 10, {0, 0, 3, 0, 5, 0}},
+        {"Celu", 12, {1, -0.864664717, 3, -0.981684361, 5, -0.997521248}},
+        {"Gelu", 20,
+         {0.841344746, -0.0455002639, 2.99595031, -0.000126684967, 4.99999857, -5.91952587e-09}},
+        {"Mish", 18,
+         {0.865098388, -0.252501483, 2.986535, -0.0725917408, 4.99955208, -0.0148540805}},
+        {"Reciprocal", 13, {1, -0.5, 0.333333333, -0.25, 0.2, -0.166666667}},
+        {"Softsign", 22,
+         {0.5, -0.666666667, 0.75, -0.8, 0.833333333, -0.857142857}},
+        {"Abs", 13, {1, 2, 3, 4, 5, 6}},
+    };
+    const qn_shape shape = qn_shape_of(2, 3);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct model m;
+        start(&m, rows[i].op, rows[i].version);
+        add_input(&m);
+        expect(&m, shape, rows[i].want);
+    }
+}
+END_TEST
+
 START_TEST(operators_on_shapes_agree)
 {
     struct model m;
@@ -282,6 +326,34 @@ START_TEST(operators_on_shapes_agree)
 }
 END_TEST
 
+START_TEST(slices_and_expansions_agree)
+{
+    struct model m;
+    int64_t starts[] = {-2, 0}, stops[] = {INT64_MAX, 2}, axes[] = {1, 0};
+    int64_t steps[] = {1, 2}, wide[] = {2, 1, 3};
+    start(&m, "Slice", 13);
+    add_input(&m);
+    add_ints(&m, starts, 2);
+    add_ints(&m, stops, 2);
+    add_ints(&m, axes, 2);
+    add_ints(&m, steps, 2);
+    EXPECT(&m, qn_shape_of(1, 2), -2, 3);
+    steps[0] = -1;
+    refuse(&m, QN_UNSUPPORTED, "step of -1");
+    start(&m, "Slice", 9);
+    add_input(&m);
+    add_list(&m, "starts", starts, 1);
+    add_list(&m, "ends", stops, 1);
+    add_list(&m, "axes", axes, 1);
+    EXPECT(&m, qn_shape_of(2, 2), -2, 3, 5, -6);
+    start(&m, "Expand", 13);
+    add_input(&m);
+    add_ints(&m, wide, 3);
+    EXPECT(&m, qn_shape_of(2, 2, 3), 1, -2, 3, -4, 5, -6, 1, -2, 3, -4, 5,
+           -6);
+}
+END_TEST
+
 START_TEST(reductions_agree)
 {
     struct model m;
@@ -298,6 +370,36 @@ START_TEST(reductions_agree)
     start(&m, "ReduceMax", 13);
     add_input(&m);
     EXPECT(&m, qn_shape_of(1, 1), 5);
+    start(&m, "ReduceMin", 20);
+    add_input(&m);
+    add_ints(&m, last, 1);
+    EXPECT(&m, qn_shape_of(2, 1), -2, -6);
+    start(&m, "ReduceL2", 18);
+    add_input(&m);
+    add_int(&m, "keepdims", 0);
+    EXPECT(&m, (qn_shape){0}, sqrt(91));
+}
+END_TEST
+
+START_TEST(normalisations_agree)
+{
+    struct model m;
+    float ones[] = {1, 1, 1}, shifts[] = {0, 1, 2};
+    start(&m, "LayerNormalization", 17);
+    add_input(&m); // 1 -2 3; -4 5 -6: means 2/3, -5/3
+    add_floats(&m, ones, 3);
+    add_floats(&m, shifts, 3);
+    const double a = 1 / sqrt((1 + 64 + 49) / 27.0 + 1e-5);
+    const double b = 1 / sqrt((49 + 400 + 169) / 27.0 + 1e-5);
+    EXPECT(&m, qn_shape_of(2, 3), a / 3, 1 - 8 * a / 3, 2 + 7 * a / 3,
+           -7 * b / 3, 1 + 20 * b / 3, 2 - 13 * b / 3);
+    start(&m, "GroupNormalization", 18);
+    add_input(&m);
+    add_floats(&m, ones, 1);
+    add_floats(&m, shifts, 1);
+    add_int(&m, "num_groups", 1);
+    EXPECT(&m, qn_shape_of(2, 3), a / 3, -8 * a / 3, 7 * a / 3, -7 * b / 3,
+           20 * b / 3, -13 * b / 3);
 }
 END_TEST
 
@@ -348,19 +450,6 @@ START_TEST(batch_normalisation_trains_by_the_formats_convention)
 END_TEST
 
 // ---- what is refused ----
-
-// Fails with this status and a text that holds `part`.
-static void refuse(const struct model *m, qn_status status, const char *part)
-{
-    qn_graph *g = qn_graph_create(QN_FLOAT32);
-    qn_node *in[MOST] = {0}, *out[2];
-    qn_error error = {0};
-    const qn_status got = build(m, g, in, out, &error);
-    ck_assert_msg(got == status && strstr(error.text, part),
-                  "%s: %s: should say %s", qn_status_name(got), error.text,
-                  part);
-    qn_graph_destroy(&g);
-}
 
 START_TEST(what_has_no_mapping_is_named)
 {
@@ -572,8 +661,10 @@ START_TEST(missing_files_are_named)
 }
 END_TEST
 
-QN_CHECK_MAIN("onnx_import", operators_of_two_inputs_agree,
+QN_CHECK_MAIN("onnx_import", operators_of_one_input_agree,
+              operators_of_two_inputs_agree,
               operators_on_shapes_agree, reductions_agree, pads_agree,
+              slices_and_expansions_agree, normalisations_agree,
               batch_normalisation_trains_by_the_formats_convention,
               what_has_no_mapping_is_named, wrong_graphs_are_refused,
               wrong_tensors_are_refused,

@@ -123,6 +123,58 @@ static void build_selu(struct qn_onnx_use *use)
         qn_scale(use->g, elu, qn_onnx_float(use, "gamma", gamma));
 }
 
+// alpha (e^(x / alpha) - 1) for x <= 0
+static void build_celu(struct qn_onnx_use *use)
+{
+    const double alpha = qn_onnx_float(use, "alpha", 1);
+    qn_node *x = qn_scale(use->g, qn_onnx_in(use, 0), 1 / alpha);
+    use->out[0] = qn_scale(use->g, qn_elu(use->g, x, 1), alpha);
+}
+
+static void build_gelu(struct qn_onnx_use *use)
+{
+    qn_node *x = qn_onnx_in(use, 0);
+    const bool by_tanh =
+        qn_onnx_text_is(use, "approximate", "none", "tanh");
+    if (!by_tanh && !qn_onnx_text_is(use, "approximate", "none", "none"))
+        qn_onnx_fail(use, QN_UNSUPPORTED, "an unknown approximation");
+    use->out[0] = by_tanh ? qn_gelu_tanh(use->g, x) : qn_gelu(use->g, x);
+}
+
+// min(max(alpha x + beta, 0), 1)
+static qn_node *hard_sigmoid(qn_graph *g, qn_node *x, double alpha,
+                             double beta)
+{
+    return qn_clamp(g, qn_add_scalar(g, qn_scale(g, x, alpha), beta), 0, 1);
+}
+
+static void build_hard_sigmoid(struct qn_onnx_use *use)
+{
+    use->out[0] = hard_sigmoid(use->g, qn_onnx_in(use, 0),
+                               qn_onnx_float(use, "alpha", 0.2),
+                               qn_onnx_float(use, "beta", 0.5));
+}
+
+static void build_hard_swish(struct qn_onnx_use *use)
+{
+    qn_node *x = qn_onnx_in(use, 0);
+    use->out[0] = qn_mul(use->g, x, hard_sigmoid(use->g, x, 1.0 / 6, 0.5));
+}
+
+static void build_thresholded_relu(struct qn_onnx_use *use)
+{
+    qn_node *x = qn_onnx_in(use, 0);
+    qn_node *alpha = qn_constant(use->g, qn_onnx_float(use, "alpha", 1));
+    use->out[0] = qn_select(use->g, qn_greater(use->g, x, alpha), x,
+                            qn_constant(use->g, 0));
+}
+
+static void build_reciprocal(struct qn_onnx_use *use)
+{
+    use->out[0] =
+        qn_div(use->g, qn_constant(use->g, 1), qn_onnx_in(use, 0));
+}
+
 // Before version 7 the slope is one a channel.
 static void build_prelu(struct qn_onnx_use *use)
 {
@@ -261,6 +313,13 @@ const struct qn_onnx_row qn_onnx_math_rows[] = {
     UNARY("Softplus", qn_softplus),
     UNARY("Softsign", qn_softsign),
     BUILT("LeakyRelu", 6, ANY, 1, 1, "alpha", build_leaky_relu),
+    UNARY("Mish", qn_mish),
+    BUILT("HardSwish", 14, ANY, 1, 1, NULL, build_hard_swish),
+    BUILT("HardSigmoid", 6, ANY, 1, 1, "alpha beta", build_hard_sigmoid),
+    BUILT("ThresholdedRelu", 10, ANY, 1, 1, "alpha", build_thresholded_relu),
+    BUILT("Celu", 12, ANY, 1, 1, "alpha", build_celu),
+    BUILT("Gelu", 20, ANY, 1, 1, "approximate", build_gelu),
+    BUILT("Reciprocal", 6, ANY, 1, 1, NULL, build_reciprocal),
     BUILT("Elu", 6, ANY, 1, 1, "alpha", build_elu),
     BUILT("Selu", 1, ANY, 1, 1, "alpha gamma consumed_inputs", build_selu),
     BUILT("PRelu", 6, ANY, 2, 2, NULL, build_prelu),

@@ -33,31 +33,55 @@ static void build_average(struct qn_onnx_use *use)
         use->out[0] = qn_avg_pool(use->g, x, &params);
 }
 
+// Places in a plane counted down the columns, from those along the rows: i of
+// rows of w elements is in row i / w, towards zero.
+static qn_node *by_columns(qn_graph *g, qn_node *places, int64_t h, int64_t w)
+{
+    qn_node *middle = qn_add_scalar(g, places, 0.5);
+    qn_node *row = qn_cast(g, qn_scale(g, middle, 1.0 / (double)w), QN_INT32);
+    qn_node *column =
+        qn_sub(g, places, qn_scale(g, row, (double)w));
+    return qn_add(g, qn_scale(g, column, (double)h), row);
+}
+
 // Output 1: places in the whole of x, ours being those in one channel of one
-// sample; exact below 2^24.
+// sample; exact below 2^22.
 static qn_node *find_places(struct qn_onnx_use *use, qn_node *x,
                             const struct qn_pool_params *params)
 {
     const qn_shape shape = qn_onnx_shape(x);
     const int64_t count = qn_shape_count(&shape);
     const int64_t planes = shape.dims[0] * shape.dims[1];
+    const bool is_column_major = qn_onnx_int(use, "storage_order", 0) != 0;
     qn_shape along = {.rank = shape.rank,
                       .dims = {shape.dims[0], shape.dims[1], 1, 1, 1, 1}};
-    if (qn_onnx_int(use, "storage_order", 0) || count > 1 << 24) {
+    if ((is_column_major && shape.rank != 4) || count > 1 << 22) {
         qn_onnx_fail(use, QN_UNSUPPORTED,
-                     "places in column-major order or beyond 2^24");
+                     "places in column-major order but of images, or beyond "
+                     "2^22");
         return NULL;
     }
     qn_node *starts =
         qn_onnx_count(use, planes, (double)(count / planes));
-    return qn_add(use->g, qn_max_pool_index(use->g, x, params),
-                  qn_reshape(use->g, starts, along));
+    qn_node *places = qn_max_pool_index(use->g, x, params);
+    if (is_column_major)
+        places = by_columns(use->g, places, shape.dims[2], shape.dims[3]);
+    return qn_add(use->g, places, qn_reshape(use->g, starts, along));
+}
+
+// Input 0, integers too as real numbers.
+static qn_node *real_input(struct qn_onnx_use *use)
+{
+    qn_node *x = qn_onnx_in(use, 0);
+    return x && qn_node_dtype(x) != use->real
+               ? qn_cast(use->g, x, use->real)
+               : x;
 }
 
 static void build_max(struct qn_onnx_use *use)
 {
     struct qn_pool_params params;
-    qn_node *x = qn_onnx_in(use, 0);
+    qn_node *x = real_input(use);
     if (!read_pool(use, x, &params))
         return;
     use->out[0] = qn_max_pool(use->g, x, &params);

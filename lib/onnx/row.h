@@ -51,6 +51,7 @@ enum { QN_ONNX_ANY = 1 << 16 };
 // The tables, each ending with a NULL `op`.
 extern const struct qn_onnx_row qn_onnx_math_rows[], qn_onnx_shape_rows[],
     qn_onnx_pad_rows[], qn_onnx_layer_rows[], qn_onnx_conv_rows[],
+    qn_onnx_norm_rows[], qn_onnx_reduce_rows[],
     qn_onnx_pool_rows[], qn_onnx_loss_rows[], qn_onnx_update_rows[];
 const struct qn_onnx_row *qn_onnx_row_find(const char *domain, const char *op,
                                            int opset);

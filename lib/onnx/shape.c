@@ -149,6 +149,54 @@ static void build_split(struct qn_onnx_use *use)
     }
 }
 
+// Before version 10 by attributes, then by inputs 1 to 4.
+static void build_slice(struct qn_onnx_use *use)
+{
+    enum { MOST = QN_ONNX_MAX_RANK };
+    int64_t starts[MOST], stops[MOST], axes[MOST], steps[MOST];
+    const bool is_old = use->opset < 10;
+    qn_node *x = qn_onnx_in(use, 0);
+    const int count = is_old ? qn_onnx_ints(use, "starts", starts, MOST)
+                             : qn_onnx_in_ints(use, 1, starts, MOST);
+    const int stop_count = is_old ? qn_onnx_ints(use, "ends", stops, MOST)
+                                  : qn_onnx_in_ints(use, 2, stops, MOST);
+    const int axis_count = is_old ? qn_onnx_ints(use, "axes", axes, MOST)
+                                  : qn_onnx_in_ints(use, 3, axes, MOST);
+    const int step_count =
+        is_old ? -1 : qn_onnx_in_ints(use, 4, steps, MOST);
+    if (stop_count != count || (axis_count >= 0 && axis_count != count) ||
+        (step_count >= 0 && step_count != count))
+        qn_onnx_fail(use, QN_BAD_SHAPE, "lists of different lengths");
+    for (int i = 0; i < count && !qn_onnx_failed(use); i++) {
+        const int64_t step = step_count < 0 ? 1 : steps[i];
+        if (step < 1)
+            qn_onnx_fail(use, QN_UNSUPPORTED, "a step of %lld",
+                         (long long)step);
+        else
+            x = qn_slice(use->g, x,
+                         qn_onnx_axis(use, x, axis_count < 0 ? i : axes[i]),
+                         starts[i], stops[i], step);
+    }
+    use->out[0] = x;
+}
+
+// To input 1's shape and x's, broadcast both ways.
+static void build_expand(struct qn_onnx_use *use)
+{
+    qn_node *x = qn_onnx_in(use, 0);
+    const qn_shape from = qn_onnx_shape(x);
+    int64_t dims[QN_MAX_RANK];
+    const int count = qn_onnx_in_ints(use, 1, dims, QN_MAX_RANK);
+    qn_shape to = {.rank = count > from.rank ? count : from.rank};
+    for (int d = 0; d < to.rank; d++) {
+        const int mine = d - (to.rank - from.rank), its = d - (to.rank - count);
+        to.dims[d] = mine >= 0 ? from.dims[mine] : 1;
+        if (its >= 0 && to.dims[d] == 1)
+            to.dims[d] = dims[its];
+    }
+    use->out[0] = count >= 0 ? qn_broadcast_to(use->g, x, to) : NULL;
+}
+
 // Rows of a table; negative indices count from the end.
 static void build_gather(struct qn_onnx_use *use)
 {
@@ -176,47 +224,6 @@ static void build_gather(struct qn_onnx_use *use)
     use->out[0] = qn_reshape(use->g, rows, to);
 }
 
-// ---- reductions ----
-
-static void build_reduction(struct qn_onnx_use *use, bool axes_by_input,
-                            qn_node *(*build)(qn_graph *, qn_node *,
-                                              const struct qn_reduce_params *))
-{
-    qn_node *x = qn_onnx_in(use, 0);
-    int64_t given[QN_ONNX_MAX_RANK];
-    int axes[QN_ONNX_MAX_RANK];
-    int count = axes_by_input
-                    ? qn_onnx_in_ints(use, 1, given, QN_ONNX_MAX_RANK)
-                    : qn_onnx_ints(use, "axes", given, QN_ONNX_MAX_RANK);
-    if (count <= 0 && qn_onnx_int(use, "noop_with_empty_axes", 0)) {
-        use->out[0] = x;
-        return;
-    }
-    count = count < 0 ? 0 : count;
-    for (int i = 0; i < count; i++)
-        axes[i] = qn_onnx_axis(use, x, given[i]);
-    use->out[0] = build(use->g, x,
-                        &(struct qn_reduce_params){
-                            .axes = axes,
-                            .axis_count = count,
-                            .keep = qn_onnx_int(use, "keepdims", 1) != 0});
-}
-
-static void build_reduce_sum(struct qn_onnx_use *use)
-{
-    build_reduction(use, use->opset >= 13, qn_sum);
-}
-
-static void build_reduce_mean(struct qn_onnx_use *use)
-{
-    build_reduction(use, use->opset >= 18, qn_mean);
-}
-
-static void build_reduce_max(struct qn_onnx_use *use)
-{
-    build_reduction(use, use->opset >= 18, qn_reduce_max);
-}
-
 // ---- constants, types ----
 
 static void build_identity(struct qn_onnx_use *use)
@@ -238,6 +245,14 @@ static void build_constant(struct qn_onnx_use *use)
         qn_onnx_fail(use, detail.status, "%s", detail.text);
     else
         use->out[0] = qn_onnx_constant(use, &tensor);
+}
+
+static void build_cast_like(struct qn_onnx_use *use)
+{
+    qn_node *like = qn_onnx_in(use, 1);
+    if (like)
+        use->out[0] = qn_cast(use->g, qn_onnx_in(use, 0),
+                              qn_node_dtype(like));
 }
 
 static void build_cast(struct qn_onnx_use *use)
@@ -276,18 +291,13 @@ const struct qn_onnx_row qn_onnx_shape_rows[] = {
     {.op = "Split", .since = 13, .until = ANY, .min_inputs = 1,
      .max_inputs = 2, .max_outputs = QN_ONNX_MAX_VALUES,
      .attributes = "axis num_outputs", .contents = 2, .build = build_split},
+    ROW("Slice", 1, 9, 1, 1, "starts ends axes", 0, build_slice),
+    ROW("Slice", 10, ANY, 3, 5, NULL, 2 | 4 | 8 | 16, build_slice),
+    ROW("Expand", 8, ANY, 2, 2, NULL, 2, build_expand),
     ROW("Gather", 1, ANY, 2, 2, "axis", 0, build_gather),
-    ROW("ReduceSum", 1, 12, 1, 1, "axes keepdims", 0, build_reduce_sum),
-    ROW("ReduceSum", 13, ANY, 1, 2, "keepdims noop_with_empty_axes", 2,
-        build_reduce_sum),
-    ROW("ReduceMean", 1, 17, 1, 1, "axes keepdims", 0, build_reduce_mean),
-    ROW("ReduceMean", 18, ANY, 1, 2, "keepdims noop_with_empty_axes", 2,
-        build_reduce_mean),
-    ROW("ReduceMax", 1, 17, 1, 1, "axes keepdims", 0, build_reduce_max),
-    ROW("ReduceMax", 18, ANY, 1, 2, "keepdims noop_with_empty_axes", 2,
-        build_reduce_max),
     ROW("Identity", 1, ANY, 1, 1, NULL, 0, build_identity),
     ROW("Constant", 1, ANY, 0, 0, "value value_float", 0, build_constant),
+    ROW("CastLike", 15, ANY, 2, 2, "saturate", 0, build_cast_like),
     ROW("Cast", 6, ANY, 1, 1, "to saturate", 0, build_cast),
     {0},
 };

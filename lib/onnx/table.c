@@ -5,7 +5,8 @@
 
 static const struct qn_onnx_row *const tables[] = {
     qn_onnx_math_rows, qn_onnx_shape_rows, qn_onnx_pad_rows,
-    qn_onnx_layer_rows, qn_onnx_conv_rows, qn_onnx_pool_rows,
+    qn_onnx_layer_rows, qn_onnx_conv_rows,
+    qn_onnx_norm_rows, qn_onnx_reduce_rows, qn_onnx_pool_rows,
     qn_onnx_loss_rows, qn_onnx_update_rows,
 };
 enum { TABLE_COUNT = sizeof tables / sizeof *tables };
