@@ -188,6 +188,10 @@ class Runs(Folder):
         told = run_json("eval", out, "--quiet")
         self.assertEqual(told["test_accuracy"], result["test_accuracy"])
         self.assertEqual(told["test_loss"], result["test_loss"])
+        drawn = run_json("eval", out, "--mc-samples", "3", "--seed", "5",
+                         "--quiet")
+        self.assertEqual(drawn["mc_samples"], 3)
+        self.assertEqual(drawn.keys(), told.keys())
         best = run_json("eval", out / "best.safetensors", "--quiet")
         self.assertEqual(best["test_accuracy"], result["best_test_accuracy"])
         told = run_json("predict", out, "digits:0-359", "--quiet")

@@ -389,8 +389,8 @@ START_TEST(run_folder_holds_what_is_promised)
     qn_dataset data = few_digits();
     double loss, accuracy;
     ck_assert_ok(qn_evaluate(qn_check_device(), model, store, &data,
-                             qn_run_params(run)->loss, &loss, &accuracy,
-                             &error), error);
+                             qn_evaluate_params(qn_run_params(run)->loss),
+                             &loss, &accuracy, &error), error);
     ck_assert(loss == result.test_loss && accuracy == result.test_accuracy);
     char hash[65];
     ck_assert_ok(qn_store_hash(store, hash, &error), error);

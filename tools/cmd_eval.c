@@ -5,6 +5,7 @@
 
 struct options {
     const char *data, *device;
+    int64_t mc_samples, seed;
     bool json, quiet;
 };
 
@@ -14,9 +15,10 @@ static int print_result(const struct options *options, const char *path,
 {
     if (options->json)
         return print_json(json_pack(
-            "{so so ss sI ss ss}", "test_loss", json_number(loss),
+            "{so so ss sI sI ss ss}", "test_loss", json_number(loss),
             "test_accuracy", json_number(accuracy), "data", dataset->name,
-            "samples", (json_int_t)dataset->test_count, "checkpoint", path,
+            "samples", (json_int_t)dataset->test_count, "mc_samples",
+            (json_int_t)options->mc_samples, "checkpoint", path,
             "device", qn_device_describe(device)->name));
     printf("test accuracy %.2f %%, test loss %.4f on %lld samples of %s\n",
            100 * accuracy, loss, (long long)dataset->test_count,
@@ -46,6 +48,11 @@ static int evaluate(const struct command *command,
     qn_device *device = NULL;
     const char *data = options->data ? options->data : qn_run_data(run);
     double loss, accuracy;
+    const struct qn_evaluate_params params = {
+        .loss = qn_run_params(run)->loss,
+        .mc_samples = (int)options->mc_samples,
+        .seed = (uint64_t)options->seed,
+    };
     qn_model *model = open_model(command, qn_run_model(run), &status);
     qn_dataset *dataset = model ? open_dataset(command, data, &status) : NULL;
     if (dataset)
@@ -57,8 +64,7 @@ static int evaluate(const struct command *command,
     say_device(options->quiet, device);
     store = qn_run_load(run, device, model, &error);
     if (!store || qn_evaluate(device, model, store, dataset,
-                              qn_run_params(run)->loss, &loss, &accuracy,
-                              &error) != QN_OK)
+                              &params, &loss, &accuracy, &error) != QN_OK)
         status = fail_with(command, &error);
     else
         status = print_result(options, path, dataset, device, loss, accuracy);
@@ -76,6 +82,12 @@ int run_eval(const struct command *command, int argc, const char **argv)
     struct flag flags[] = {
         {"data", "D", "data set [that of the run]", FLAG_TEXT, &options.data,
          0, 0, false},
+        {"mc-samples", "N",
+         "average N passes in which dropout and its like draw as in training "
+         "[0: none, predict]",
+         FLAG_COUNT, &options.mc_samples, 0, 1000000, false},
+        {"seed", "N", "of these draws [0]", FLAG_COUNT, &options.seed, 0,
+         4294967295.0, false},
         FLAG_DEVICE(options.device),
         FLAG_JSON(options.json),
         FLAG_QUIET(options.quiet),

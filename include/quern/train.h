@@ -113,13 +113,24 @@ QN_API qn_status qn_fit(qn_device *device, const struct qn_fit_params *params,
 QN_API qn_status qn_fit_check(const struct qn_fit_params *params,
                               qn_error *error);
 
+struct qn_evaluate_params {
+    const char *loss; // as in struct qn_fit_params; NULL:
+                      // "softmax_cross_entropy"
+    int mc_samples;   // 0: the model's prediction; else the mean over so many
+                      // passes in which its random layers draw as in training
+                      // (Gal, Ghahramani: Dropout as a Bayesian approximation,
+                      // 2016). Statistics stay those of prediction.
+    uint64_t seed;    // of the draws; below 2^32
+};
+#define qn_evaluate_params(...) (&(struct qn_evaluate_params){__VA_ARGS__})
+
 // Loss and accuracy of a model on the test part of a data set. `store` holds its
-// parameters. `loss_text` as in struct qn_fit_params, NULL:
-// softmax_cross_entropy.
+// parameters. `params` may be NULL. Passes are averaged as probabilities, or as
+// the outputs themselves where the loss is not one of logits.
 QN_API qn_status qn_evaluate(qn_device *device, const qn_model *model,
                              qn_store *store, const qn_dataset *dataset,
-                             const char *loss_text, double *loss,
-                             double *accuracy, qn_error *error);
+                             const struct qn_evaluate_params *params,
+                             double *loss, double *accuracy, qn_error *error);
 
 // Class probabilities for `count` samples (uint8, of the shape and scale of
 // `like`, whose samples are not looked at): probabilities[count][classes].

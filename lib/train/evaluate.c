@@ -17,7 +17,8 @@ struct stage {
     qn_graph *graph;
     qn_plan *plan;
     qn_node *x, *labels;
-    qn_node *loss, *correct, *probabilities;
+    qn_node *loss, *correct, *scores;
+    qn_node *seed, *step; // of random layers
 };
 
 struct qn_predictor {
@@ -30,45 +31,51 @@ struct qn_predictor {
 
 // ---- making ----
 
-static qn_status build_graph(struct stage *stage, const qn_model *model,
-                             const struct qn_loss_params *loss,
-                             const qn_dataset *like, qn_error *error)
+static qn_status build_graph(struct stage *stage,
+                             const struct qn_predictor_params *use,
+                             qn_error *error)
 {
     qn_graph *g = stage->graph;
+    const qn_dataset *like = use->like;
     stage->x = qn_input(g, "x", QN_UINT8,
                         qn_batch_shape(stage->batch, &like->shape));
     stage->labels = qn_input(g, "labels", QN_INT32,
                              qn_shape_of(stage->batch));
-    struct qn_model_build_params params = {.training = false};
-    qn_node *logits = qn_build_logits(
-        g, qn_scale_pixels(g, stage->x, like), model, like, &params, error);
+    stage->seed = qn_scalar(g, "seed");
+    stage->step = qn_scalar(g, "step");
+    struct qn_model_build_params params = {
+        .stochastic = use->is_stochastic,
+        .seed = stage->seed,
+        .step = stage->step,
+    };
+    qn_node *logits =
+        qn_build_logits(g, qn_scale_pixels(g, stage->x, like), use->model,
+                        like, &params, error);
     if (!logits)
         return qn_graph_check(g, error) != QN_OK ? qn_graph_check(g, NULL)
                                                  : QN_BAD_SHAPE;
-    if (loss) {
-        stage->loss = qn_loss_build(g, loss, logits, stage->labels);
+    if (use->loss) {
+        stage->loss = qn_loss_build(g, use->loss, logits, stage->labels);
         qn_node *right = qn_equal(g, qn_argmax(g, logits, 1), stage->labels);
         stage->correct = qn_sum(g, right, NULL);
     } else {
-        stage->probabilities = qn_softmax(g, logits, 1);
+        stage->scores = use->is_raw ? logits : qn_softmax(g, logits, 1);
     }
     return qn_graph_check(g, error);
 }
 
 static qn_status create_stage(struct qn_predictor *predictor, qn_store *store,
-                              const qn_model *model,
-                              const struct qn_loss_params *loss,
-                              const qn_dataset *like, struct stage *stage,
-                              qn_error *error)
+                              const struct qn_predictor_params *use,
+                              struct stage *stage, qn_error *error)
 {
     stage->graph = qn_graph_create(QN_FLOAT32);
     if (!stage->graph)
         return qn_fail_memory(error, sizeof *stage);
-    QN_TRY(build_graph(stage, model, loss, like, error));
+    QN_TRY(build_graph(stage, use, error));
     QN_TRY(qn_store_add(store, stage->graph, error));
-    qn_node *outputs[2] = {stage->probabilities};
+    qn_node *outputs[2] = {stage->scores};
     int count = 1;
-    if (loss) {
+    if (use->loss) {
         outputs[0] = stage->loss;
         outputs[1] = stage->correct;
         count = 2;
@@ -77,21 +84,20 @@ static qn_status create_stage(struct qn_predictor *predictor, qn_store *store,
                                     .outputs = outputs,
                                     .output_count = count};
     stage->plan = qn_plan_create(predictor->device, &params, error);
-    return stage->plan ? QN_OK
-           : error && error->status ? error->status
-                                    : QN_DEVICE;
+    if (stage->plan)
+        return qn_plan_set(stage->plan, stage->seed, (double)use->seed);
+    return error && error->status ? error->status : QN_DEVICE;
 }
 
 // Bytes that a sample adds to the largest tensor.
-static qn_status measure(const qn_model *model, const struct qn_loss_params *loss,
-                         const qn_dataset *like, int64_t *bytes,
-                         qn_error *error)
+static qn_status measure(const struct qn_predictor_params *use,
+                         int64_t *bytes, qn_error *error)
 {
     struct stage stage = {.batch = BATCH_MAX,
                           .graph = qn_graph_create(QN_FLOAT32)};
     if (!stage.graph)
         return qn_fail_memory(error, sizeof stage);
-    qn_status status = build_graph(&stage, model, loss, like, error);
+    qn_status status = build_graph(&stage, use, error);
     for (const struct qn_node *node = stage.graph->first; node;
          node = node->next) {
         int64_t each = (int64_t)qn_node_size(node) / BATCH_MAX;
@@ -105,12 +111,11 @@ static qn_status measure(const qn_model *model, const struct qn_loss_params *los
 
 // Batches of equal size as far as possible: 1,001 samples are 501 and 500.
 static qn_status choose_batches(struct qn_predictor *predictor,
-                                const qn_model *model,
-                                const struct qn_loss_params *loss,
-                                const qn_dataset *like, qn_error *error)
+                                const struct qn_predictor_params *use,
+                                qn_error *error)
 {
     int64_t count = predictor->count, bytes = 1;
-    QN_TRY(measure(model, loss, like, &bytes, error));
+    QN_TRY(measure(use, &bytes, error));
     int64_t most = TENSOR_MAX / bytes;
     most = most < BATCH_MAX ? most : BATCH_MAX;
     most = most > 0 ? most : 1;
@@ -122,9 +127,7 @@ static qn_status choose_batches(struct qn_predictor *predictor,
 }
 
 qn_status qn_predictor_create(qn_device *device, qn_store *store,
-                              const qn_model *model,
-                              const struct qn_loss_params *loss,
-                              const qn_dataset *like, int64_t count,
+                              const struct qn_predictor_params *use,
                               struct qn_predictor **out, qn_error *error)
 {
     struct qn_predictor *predictor = calloc(1, sizeof *predictor);
@@ -132,13 +135,13 @@ qn_status qn_predictor_create(qn_device *device, qn_store *store,
     if (!predictor)
         return qn_fail_memory(error, sizeof *predictor);
     predictor->device = device;
-    predictor->count = count;
-    predictor->classes = like->classes;
-    predictor->sample = (size_t)qn_shape_count(&like->shape);
-    qn_status status = choose_batches(predictor, model, loss, like, error);
+    predictor->count = use->count;
+    predictor->classes = use->like->classes;
+    predictor->sample = (size_t)qn_shape_count(&use->like->shape);
+    qn_status status = choose_batches(predictor, use, error);
     for (int i = 0; i < 2 && status == QN_OK; i++)
         if (predictor->stages[i].batch)
-            status = create_stage(predictor, store, model, loss, like,
+            status = create_stage(predictor, store, use,
                                   &predictor->stages[i], error);
     if (status != QN_OK)
         qn_predictor_destroy(&predictor);
@@ -216,22 +219,28 @@ qn_status qn_predictor_evaluate(struct qn_predictor *predictor,
     return QN_OK;
 }
 
-static qn_status predict_all(struct qn_predictor *predictor,
-                             const unsigned char *x, float *probabilities,
-                             qn_error *error)
+// Each batch of each pass draws by a step of its own.
+qn_status qn_predictor_predict(struct qn_predictor *predictor,
+                               const unsigned char *x, int64_t pass,
+                               float *scores, qn_error *error)
 {
     struct stage *stage;
+    int64_t batch = predictor->stages[0].batch;
+    int64_t step = pass * ((predictor->count + batch - 1) / batch);
     for (int64_t i = 0; i < predictor->count; i += stage->batch) {
         stage = stage_for(predictor, i);
         size_t size = (size_t)stage->batch * (size_t)predictor->classes *
-                      sizeof *probabilities;
+                      sizeof *scores;
+        QN_TRY(pass_on(stage->plan,
+                       qn_plan_set(stage->plan, stage->step,
+                                   (double)(uint32_t)++step), error));
         QN_TRY(run_stage(stage, x + (size_t)i * predictor->sample,
                          (size_t)stage->batch * predictor->sample, NULL,
                          error));
         QN_TRY(pass_on(stage->plan,
-                       qn_plan_read(stage->plan, stage->probabilities,
-                                    probabilities + i * predictor->classes,
-                                    size), error));
+                       qn_plan_read(stage->plan, stage->scores,
+                                    scores + i * predictor->classes, size),
+                       error));
     }
     return QN_OK;
 }
@@ -240,18 +249,29 @@ static qn_status predict_all(struct qn_predictor *predictor,
 
 qn_status qn_evaluate(qn_device *device, const qn_model *model,
                       qn_store *store, const qn_dataset *dataset,
-                      const char *loss_text, double *loss,
+                      const struct qn_evaluate_params *params, double *loss,
                       double *accuracy, qn_error *error)
 {
+    const struct qn_evaluate_params plain = {0};
     struct qn_loss_params row;
+    if (!params)
+        params = &plain;
     QN_REQUIRE(error, device && model && store && dataset);
     QN_REQUIRE(error, loss && accuracy);
     QN_REQUIRE(error, dataset->test_count > 0);
-    QN_TRY(qn_loss_parse(loss_text ? loss_text : "softmax_cross_entropy",
+    QN_REQUIRE(error, params->mc_samples >= 0);
+    QN_REQUIRE(error, params->seed <= UINT32_MAX);
+    QN_TRY(qn_loss_parse(params->loss ? params->loss
+                                      : "softmax_cross_entropy",
                          &row, error));
+    if (params->mc_samples > 0)
+        return qn_evaluate_drawn(device, model, store, dataset, &row, params,
+                                 loss, accuracy, error);
     struct qn_predictor *predictor;
-    QN_TRY(qn_predictor_create(device, store, model, &row, dataset,
-                               dataset->test_count, &predictor, error));
+    const struct qn_predictor_params use = {.model = model, .loss = &row,
+                                            .like = dataset,
+                                            .count = dataset->test_count};
+    QN_TRY(qn_predictor_create(device, store, &use, &predictor, error));
     qn_status status = qn_predictor_evaluate(
         predictor, dataset->test_x, dataset->test_y, loss, accuracy, error);
     qn_predictor_destroy(&predictor);
@@ -266,9 +286,11 @@ qn_status qn_predict(qn_device *device, const qn_model *model,
     QN_REQUIRE(error, device && model && store && like);
     QN_REQUIRE(error, samples && probabilities && count > 0);
     struct qn_predictor *predictor;
-    QN_TRY(qn_predictor_create(device, store, model, NULL, like, count,
-                               &predictor, error));
-    qn_status status = predict_all(predictor, samples, probabilities, error);
+    const struct qn_predictor_params use = {.model = model, .like = like,
+                                            .count = count};
+    QN_TRY(qn_predictor_create(device, store, &use, &predictor, error));
+    qn_status status =
+        qn_predictor_predict(predictor, samples, 0, probabilities, error);
     qn_predictor_destroy(&predictor);
     return status;
 }

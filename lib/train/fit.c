@@ -472,10 +472,13 @@ static qn_status evaluate(struct fit *fit, double *loss, double *accuracy,
 {
     const qn_dataset *data = fit->settings.dataset;
     if (!fit->predictor)
-        QN_TRY(qn_predictor_create(fit->device, fit->store,
-                                   fit->settings.model, &fit->settings.loss,
-                                   data, data->test_count, &fit->predictor,
-                                   error));
+        QN_TRY(qn_predictor_create(
+            fit->device, fit->store,
+            &(struct qn_predictor_params){.model = fit->settings.model,
+                                          .loss = &fit->settings.loss,
+                                          .like = data,
+                                          .count = data->test_count},
+            &fit->predictor, error));
     return qn_predictor_evaluate(fit->predictor, data->test_x, data->test_y,
                                  loss, accuracy, error);
 }

@@ -147,10 +147,17 @@ qn_shape qn_batch_shape(int64_t count, const qn_shape *sample);
 
 // Plans that predict for one and for another, smaller batch size.
 struct qn_predictor;
+struct qn_predictor_params {
+    const qn_model *model;
+    const struct qn_loss_params *loss; // NULL: predicts instead of evaluating
+    const qn_dataset *like;            // shape and scale of the samples
+    int64_t count;
+    bool is_stochastic; // random layers draw, by `seed` and the pass
+    uint64_t seed;
+    bool is_raw; // predicts the model's outputs, not their softmax
+};
 qn_status qn_predictor_create(qn_device *device, qn_store *store,
-                              const qn_model *model,
-                              const struct qn_loss_params *loss,
-                              const qn_dataset *like, int64_t count,
+                              const struct qn_predictor_params *params,
                               struct qn_predictor **out, qn_error *error);
 void qn_predictor_destroy(struct qn_predictor **predictor);
 // Mean loss and accuracy over `count` samples, as many as it was made for.
@@ -158,6 +165,19 @@ qn_status qn_predictor_evaluate(struct qn_predictor *predictor,
                                 const unsigned char *x, const int32_t *y,
                                 double *loss, double *accuracy,
                                 qn_error *error);
+// scores[count][classes]
+qn_status qn_predictor_predict(struct qn_predictor *predictor,
+                               const unsigned char *x, int64_t pass,
+                               float *scores, qn_error *error);
+
+// ---- mean over random passes (monte_carlo.c) ----
+
+// qn_evaluate with params->mc_samples > 0.
+qn_status qn_evaluate_drawn(qn_device *device, const qn_model *model,
+                            qn_store *store, const qn_dataset *dataset,
+                            const struct qn_loss_params *loss_row,
+                            const struct qn_evaluate_params *params,
+                            double *loss, double *accuracy, qn_error *error);
 
 // ---- metrics that are read back late (meter.c) ----
 
