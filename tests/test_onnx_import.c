@@ -2,9 +2,11 @@
 // suite leave out, and files that are malformed or ask for what there is not.
 // Models are packed here, so that each fault is one change to a good one.
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/os.h"
 #include "onnx/onnx.h"
 #include "onnx/onnx.pb-c.h"
 #include "qn_check.h"
@@ -650,6 +652,23 @@ START_TEST(endless_nesting_is_refused)
 }
 END_TEST
 
+START_TEST(every_operator_is_documented)
+{
+    unsigned char *page;
+    size_t size;
+    qn_error error = {0};
+    char name[64];
+    ck_assert_ok(qn_os_read_file(TESTS_FOLDER "/../docs/onnx.md", 1 << 20,
+                                 &page, &size, &error), error);
+    for (int i = 0; qn_onnx_operator(i); i++) {
+        snprintf(name, sizeof name, "`%s`", qn_onnx_operator(i));
+        ck_assert_msg(strstr((char *)page, name), "%s is not in docs/onnx.md",
+                      name);
+    }
+    free(page);
+}
+END_TEST
+
 START_TEST(missing_files_are_named)
 {
     struct qn_onnx_file file;
@@ -670,4 +689,5 @@ QN_CHECK_MAIN("onnx_import", operators_of_one_input_agree,
               wrong_tensors_are_refused,
               unbounded_sizes_are_refused,
               integers_that_do_not_fit_are_refused, damaged_bytes_do_no_harm,
-              endless_nesting_is_refused, missing_files_are_named)
+              endless_nesting_is_refused, every_operator_is_documented,
+              missing_files_are_named)
