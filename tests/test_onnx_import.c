@@ -8,157 +8,10 @@
 
 #include "base/os.h"
 #include "onnx/onnx.h"
-#include "onnx/onnx.pb-c.h"
+#include "onnx_model.h"
 #include "qn_check.h"
 #include "quern/op.h"
 #include "quern/plan.h"
-
-enum { MOST = 8, MOST_BYTES = 4096, FLOAT = 1, INT64 = 7 };
-
-// ---- models ----
-
-// A model of one node: inputs are graph inputs "0", "1", ... or initializers.
-struct model {
-    Onnx__ModelProto model;
-    Onnx__GraphProto graph;
-    Onnx__NodeProto node, *nodes[2];
-    Onnx__OperatorSetIdProto opset, *opsets[1];
-    Onnx__ValueInfoProto inputs[MOST], *input_list[MOST];
-    Onnx__ValueInfoProto outputs[2], *output_list[2];
-    Onnx__TensorProto tensors[MOST], *tensor_list[MOST];
-    Onnx__AttributeProto attributes[MOST], *attribute_list[MOST];
-    char *names[MOST];
-    char *results[3];
-};
-
-static char *const input_names[MOST] = {"0", "1", "2", "3",
-                                        "4", "5", "6", "7"};
-
-static void start(struct model *m, char *op, int64_t version)
-{
-    static const Onnx__ValueInfoProto value = ONNX__VALUE_INFO_PROTO__INIT;
-    *m = (struct model){.model = ONNX__MODEL_PROTO__INIT,
-                        .graph = ONNX__GRAPH_PROTO__INIT,
-                        .node = ONNX__NODE_PROTO__INIT,
-                        .opset = ONNX__OPERATOR_SET_ID_PROTO__INIT,
-                        .outputs = {value, value}};
-    m->model.graph = &m->graph;
-    m->model.opset_import = m->opsets;
-    m->model.n_opset_import = 1;
-    m->opsets[0] = &m->opset;
-    m->opset.has_version = 1;
-    m->opset.version = version;
-    m->graph.node = m->nodes;
-    m->graph.n_node = 1;
-    m->graph.input = m->input_list;
-    m->graph.initializer = m->tensor_list;
-    m->graph.output = m->output_list;
-    m->graph.n_output = 1;
-    m->nodes[0] = m->nodes[1] = &m->node;
-    m->node.op_type = op;
-    m->node.input = m->names;
-    m->node.output = m->results;
-    m->node.n_output = 1;
-    m->results[0] = "y";
-    m->results[1] = "z";
-    m->results[2] = "v";
-    m->node.attribute = m->attribute_list;
-    for (int i = 0; i < 2; i++) {
-        m->output_list[i] = &m->outputs[i];
-        m->outputs[i].name = m->results[i];
-    }
-}
-
-static char *add_name(struct model *m)
-{
-    m->names[m->node.n_input] = input_names[m->node.n_input];
-    return m->names[m->node.n_input++];
-}
-
-static void add_input(struct model *m)
-{
-    static const Onnx__ValueInfoProto value = ONNX__VALUE_INFO_PROTO__INIT;
-    const size_t i = m->graph.n_input++;
-    m->inputs[i] = value;
-    m->inputs[i].name = add_name(m);
-    m->input_list[i] = &m->inputs[i];
-}
-
-static Onnx__TensorProto *add_ints(struct model *m, int64_t *values,
-                                   size_t count)
-{
-    static const Onnx__TensorProto empty = ONNX__TENSOR_PROTO__INIT;
-    const size_t i = m->graph.n_initializer++;
-    Onnx__TensorProto *tensor = &m->tensors[i];
-    static int64_t dims[MOST];
-    *tensor = empty;
-    tensor->name = add_name(m);
-    tensor->has_data_type = 1;
-    tensor->data_type = INT64;
-    tensor->dims = &dims[i];
-    tensor->n_dims = 1;
-    dims[i] = (int64_t)count;
-    tensor->int64_data = values;
-    tensor->n_int64_data = count;
-    m->tensor_list[i] = tensor;
-    return tensor;
-}
-
-static void add_floats(struct model *m, float *values, size_t count)
-{
-    Onnx__TensorProto *tensor = add_ints(m, NULL, count);
-    tensor->data_type = FLOAT;
-    tensor->n_int64_data = 0;
-    tensor->float_data = values;
-    tensor->n_float_data = count;
-}
-
-static Onnx__AttributeProto *add_attribute(struct model *m, char *name,
-                                           int type)
-{
-    static const Onnx__AttributeProto empty = ONNX__ATTRIBUTE_PROTO__INIT;
-    const size_t i = m->node.n_attribute++;
-    Onnx__AttributeProto *attribute = &m->attributes[i];
-    *attribute = empty;
-    attribute->name = name;
-    attribute->has_type = 1;
-    attribute->type = (Onnx__AttributeProto__AttributeType)type;
-    m->attribute_list[i] = attribute;
-    return attribute;
-}
-
-static void add_int(struct model *m, char *name, int64_t value)
-{
-    Onnx__AttributeProto *attribute = add_attribute(
-        m, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT);
-    attribute->has_i = 1;
-    attribute->i = value;
-}
-
-static void add_list(struct model *m, char *name, int64_t *values,
-                     size_t count)
-{
-    Onnx__AttributeProto *attribute = add_attribute(
-        m, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS);
-    attribute->ints = values;
-    attribute->n_ints = count;
-}
-
-static void add_text(struct model *m, char *name, char *value)
-{
-    Onnx__AttributeProto *attribute = add_attribute(
-        m, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRING);
-    attribute->has_s = 1;
-    attribute->s.data = (unsigned char *)value;
-    attribute->s.len = strlen(value);
-}
-
-static size_t pack(const struct model *m, unsigned char *bytes)
-{
-    const size_t size = protobuf_c_message_get_packed_size(&m->model.base);
-    ck_assert_uint_le(size, MOST_BYTES);
-    return protobuf_c_message_pack(&m->model.base, bytes);
-}
 
 // ---- running ----
 
@@ -174,7 +27,7 @@ static qn_status build(const struct model *m, qn_graph *g, qn_node **in,
 {
     unsigned char bytes[MOST_BYTES];
     struct qn_onnx_binding bindings[MOST];
-    qn_onnx *onnx = qn_onnx_parse(bytes, pack(m, bytes), "model", error);
+    qn_onnx *onnx = qn_onnx_parse(bytes, pack_model(m, bytes), "model", error);
     if (!onnx)
         return error->status;
     int count = 0;
@@ -597,7 +450,7 @@ START_TEST(damaged_bytes_do_no_harm)
     start(&m, "Reshape", 14);
     add_input(&m);
     add_ints(&m, dims, 2);
-    const size_t size = pack(&m, bytes);
+    const size_t size = pack_model(&m, bytes);
     int refused = 0;
     for (size_t i = 0; i < size; i++)
         for (int change = 0; change < 256; change++) {
