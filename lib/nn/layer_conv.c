@@ -137,6 +137,37 @@ static void init_conv(const double *values, const char *parameter,
     qn_layer_init_weight(values + CONV_WEIGHT, parameter, weight, params);
 }
 
+// ---- conv_maxout ----
+
+enum { MAXOUT_PIECES = OWN, MAXOUT_WEIGHT };
+
+static const struct qn_layer_key maxout_keys[] = {
+    CONV_KEYS,
+    [MAXOUT_PIECES] = {"pieces", "integer", "affine pieces of each output", 1,
+                       1 << 10, 2, NULL},
+    QN_WEIGHT_KEYS,
+    {0},
+};
+
+// The weight is [pieces * filters, ...], all filters of a piece side by side.
+static qn_node *build_maxout(qn_graph *g, qn_node *x,
+                             const struct qn_layer_use *use)
+{
+    struct conv conv;
+    int pieces = (int)use->values[MAXOUT_PIECES];
+    if (!read_conv(g, x, "conv_maxout", use, &conv))
+        return NULL;
+    conv.filters *= pieces;
+    return qn_maxout(g, convolve(g, x, &conv, use->values + MAXOUT_WEIGHT),
+                     pieces);
+}
+
+static void init_maxout(const double *values, const char *parameter,
+                        const qn_shape *weight, struct qn_init_params *params)
+{
+    qn_layer_init_weight(values + MAXOUT_WEIGHT, parameter, weight, params);
+}
+
 // ---- conv_transpose ----
 
 enum { TRANSPOSE_OUTPUT_PADDING = OWN, TRANSPOSE_WEIGHT };
@@ -197,6 +228,10 @@ const struct qn_layer qn_layers_conv[] = {
      .formula = "y[n, o, p, q] = b[o] + sum over i, a, b of x[n, i, p stride "
                 "+ a dilation - padding, ...] W[o, i, a, b]",
      .keys = conv_keys, .build = build_conv, .init = init_conv},
+    {.name = "conv_maxout",
+     .formula = "y[n, u, ...] = max over k < pieces of conv(x)[n, k filters + "
+                "u, ...], W [pieces * filters, ...]",
+     .keys = maxout_keys, .build = build_maxout, .init = init_maxout},
     {.name = "conv_transpose",
      .formula = "y[n, o, p, q] = b[o] + sum of x[n, i, s, t] W[i, o, a, b] "
                 "over p = s stride + a dilation - padding, likewise q",

@@ -145,6 +145,10 @@ layer("rrelu, ends", one("rrelu", lower=0.25, upper=0.75),
 layer("maxout", one("maxout", units=5, pieces=3),
       nn.Sequential(nn.Linear(7, 15),
                     Function(lambda y: y.reshape(-1, 3, 5).amax(1))), [11, 7])
+layer("conv_maxout", one("conv_maxout", filters=3, pieces=2, padding=1),
+      nn.Sequential(nn.Conv2d(2, 6, 3, padding=1),
+                    Function(lambda y: y.reshape(2, 2, 3, 5, 7).amax(1))),
+      [2, 2, 5, 7])
 layer("max_pieces", one("max_pieces", pieces=3),
       lambda x: x.reshape(2, 3, 5, 3, 7).amax(1), [2, 15, 3, 7])
 layer("spatial_dropout, predicting", one("spatial_dropout", p=0.3),
