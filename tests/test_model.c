@@ -306,6 +306,7 @@ START_TEST(document_names_all_layers_keys_and_initializers)
     qn_error error = {0};
     const qn_layer *layer;
     const struct qn_init *init;
+    const struct qn_model_row *row;
     ck_assert_ok(qn_os_read_file(TESTS_FOLDER "/../docs/models.md", 1 << 20,
                                  &text, &size, &error),
                  error);
@@ -323,6 +324,8 @@ START_TEST(document_names_all_layers_keys_and_initializers)
         if (init->alias)
             expect_mention((char *)text, init->alias);
     }
+    for (int i = 0; (row = qn_model_row_at(i)); i++)
+        expect_mention((char *)text, row->name);
     free(text);
 }
 END_TEST

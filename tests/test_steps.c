@@ -274,7 +274,15 @@ START_TEST(losses_of_dense_layers_are_pytorchs)
 }
 END_TEST
 
+// With normalisation by batches, a residual block, pooling and strides.
+START_TEST(losses_of_convolutions_are_pytorchs)
+{
+    expect_losses("losses_cnn.json", "golden-cnn", 1e-5);
+}
+END_TEST
+
 QN_CHECK_MAIN("steps", every_step_is_logged, run_in_pieces_is_the_same,
               every_seventh_step_is_logged,
               samples_that_find_no_room_are_told_of,
-              losses_of_dense_layers_are_pytorchs)
+              losses_of_dense_layers_are_pytorchs,
+              losses_of_convolutions_are_pytorchs)
