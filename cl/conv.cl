@@ -1,186 +1,17 @@
-// Convolution of images and its two gradients; needs transpose.cl before it.
+// Convolution of images, forward and transposed; needs tile.cl and
+// conv_shape.cl before it.
 //
 //   x[N][G][C][H][W], the large image; y[N][G][O][P][Q], the small one
 //   w[G][O][C][KH][KW]
 //
 //   forward     y[p] = sum over c, a of x[p stride + a dilation - low] w[a]
 //   transposed  x[h] = sum of y[p] w[a] where h = p stride + a dilation - low
-//   weights     w[a] = sum over n, p of x[p stride + a dilation - low] y[p]
 //
-// Forward and transposed are one kernel from `in`[N][G][L][A][B] to
-// out[N][G][M][Y][X]. Along one dimension, phase f of the output holds its
-// elements f, f + T, f + 2 T, ..., and its element r takes in[r S + shift] for
-// some taps, whose shifts have one distance. Forward, S is the stride and
-// there is one phase of all taps; transposed, S is 1 and T the stride.
-
-// Functions take their parameters without `restrict`, which would become what
-// Oclgrind does not know once they are inlined.
-#define INLINE static inline __attribute__((always_inline))
-
-#define SHAPE_PARAMS                                                         \
-    const int N, const int G, const int L, const int M, const int A,         \
-        const int B, const int Y, const int X, const int KH, const int KW,   \
-        const int S_y, const int S_x, const int T_y, const int T_x,          \
-        const int low_y, const int low_x, const int dilation_y,              \
-        const int dilation_x, const int step_y, const int step_x,            \
-        const int is_transposed
-#define SHAPE_ARGS                                                           \
-    N, G, L, M, A, B, Y, X, KH, KW, S_y, S_x, T_y, T_x, low_y, low_x,        \
-        dilation_y, dilation_x, step_y, step_x, is_transposed
-
-// The taps first, first + step, ... (`count`) of a phase of `extent` elements;
-// tap i of them has the shift `shift` + i `slope`.
-struct axis {
-    int first, step, count, shift, slope, extent;
-};
-
-static inline struct axis find_axis(const int phase, const int taps,
-                                    const int T, const int low,
-                                    const int dilation, const int step,
-                                    const int extent, const int is_transposed)
-{
-    const int size = (extent - phase + T - 1) / T;
-    if (!is_transposed)
-        return (struct axis){0, 1, taps, -low, dilation, size};
-    for (int a = 0; a < min(step, taps); a++) {
-        const int reach = phase + low - a * dilation;
-        const int shift = reach / T;
-        if (shift * T == reach)
-            return (struct axis){a, step, (taps - a + step - 1) / step, shift,
-                                 -(step * dilation / T), size};
-    }
-    return (struct axis){0, step, 0, 0, 0, size};
-}
-#define AXIS_Y(phase)                                                        \
-    find_axis(phase, KH, T_y, low_y, dilation_y, step_y, Y, is_transposed)
-#define AXIS_X(phase)                                                        \
-    find_axis(phase, KW, T_x, low_x, dilation_x, step_x, X, is_transposed)
+// One kernel does both, from `in`[N][G][L][A][B] to out[N][G][M][Y][X] in the
+// phases of conv_shape.cl. On the store it takes hooks, whose row runs along
+// the channels.
 
 #if CPU
-
-// A band of output rows of a few images, and the planes of the input that it
-// needs: for each horizontal tap the elements that it takes, in rows as long
-// as the output's, so that a vector of outputs takes a vector of inputs. With
-// S_y = 1 a plane serves all vertical taps; else each has planes of its own.
-//
-//   planes[L][image][SETS][taps_x][PLANE_ROWS][columns]
-//
-struct band {
-    struct axis y, x;
-    int image, images; // the first one, and how many
-    int row, rows;     // of the phase
-    int sets, plane_rows, plane;
-    int pixels;  // of an image's band
-    int shift;   // least vertical shift
-    int size;    // of an image's planes of one channel
-};
-
-static inline struct band make_band(const struct axis y, const struct axis x,
-                                    const int image, const int images,
-                                    const int row, const int rows,
-                                    const int S_y)
-{
-    struct band b = {y, x, image, images, row, min(rows, y.extent - row)};
-    const bool is_shared = S_y == 1;
-    b.sets = is_shared ? min(y.count, 1) : y.count;
-    b.plane_rows = is_shared ? b.rows + max(y.count - 1, 0) * abs(y.slope)
-                             : b.rows;
-    b.shift = min(y.shift, y.shift + (y.count - 1) * y.slope);
-    b.plane = b.plane_rows * x.extent;
-    b.pixels = b.rows * x.extent;
-    b.size = b.sets * x.count * b.plane;
-    return b;
-}
-
-// Where tap (i, j) of the band finds its first input in a channel's planes.
-static inline int find_tap(const struct band *b, const int i, const int j,
-                           const int S_y)
-{
-    if (S_y == 1)
-        return j * b->plane +
-               (b->y.shift + i * b->y.slope - b->shift) * b->x.extent;
-    return (i * b->x.count + j) * b->plane;
-}
-
-// Copies `count` elements in[at], in[at + step], ..., zeros where the column
-// is not in [0, B). May write up to 15 elements more.
-static inline void copy_row(global const REAL *in, const long row,
-                            const int column, const int step, const int B,
-                            const long total, const int count,
-                            global REAL *to)
-{
-    for (int q = 0; q < count; q += VW) {
-        const int from = column + q * step;
-        if (step == 1 && row + from >= 0 && row + from + VW <= total) {
-            const RV place = LANE + K(from);
-            const RV v = vload16(0, in + row + from);
-            vstore16(SEL((place >= K(0)) & (place < K(B)), v, K(0)), 0,
-                     to + q);
-            continue;
-        }
-        REAL lanes[VW];
-        for (int k = 0; k < VW; k++) {
-            const int at = from + k * step;
-            lanes[k] = at >= 0 && at < B ? in[row + at] : (REAL)0;
-        }
-        vstore16(vload16(0, lanes), 0, to + q);
-    }
-}
-
-// Rows follow each other, so that each overwrites what the one before wrote
-// too much.
-static inline void fill_planes(global const REAL *in, const struct band *b,
-                               const int g, global REAL *planes, const int G,
-                               const int L, const int A, const int B,
-                               const long total, const int S_y, const int S_x)
-{
-    global REAL *to = planes;
-    for (int l = 0; l < L; l++)
-        for (int n = 0; n < b->images; n++) {
-            const long image =
-                (((long)(b->image + n) * G + g) * L + l) * A * B;
-            for (int i = 0; i < b->sets; i++)
-                for (int j = 0; j < b->x.count; j++) {
-                    const int shift = S_y == 1 ? b->shift
-                                               : b->y.shift + i * b->y.slope;
-                    const int column = b->x.shift + j * b->x.slope;
-                    for (int r = 0; r < b->plane_rows; r++) {
-                        const int row = (b->row + r) * S_y + shift;
-                        const bool is_in = row >= 0 && row < A;
-                        copy_row(in, image + (long)(is_in ? row : 0) * B,
-                                 column, S_x, is_in ? B : 0, total,
-                                 b->x.extent, to);
-                        to += b->x.extent;
-                    }
-                }
-        }
-    vstore16((RV)(0), 0, to);
-}
-
-// table[k]: where input channel and tap k of L taps_y taps_x begin.
-static inline void fill_table(const struct band *b, const int L,
-                              const int S_y, global int *table)
-{
-    for (int l = 0; l < L; l++)
-        for (int i = 0; i < b->y.count; i++)
-            for (int j = 0; j < b->x.count; j++)
-                *table++ = l * b->images * b->size + find_tap(b, i, j, S_y);
-}
-
-// A tile of outputs is TILE_M channels by TILE_V vectors of 16 pixels: enough
-// sums to hide the latency of fma, few enough to stay in registers. TILE_M
-// divides 8.
-#ifndef TILE_M
-#if REAL_IS_DOUBLE || !defined(__AVX512F__)
-#define TILE_M 4
-#define TILE_V 2
-#else
-#define TILE_M 8
-#define TILE_V 3
-#endif
-#endif
-// conv_thin's tile: for groups of one or two output channels.
-#define THIN_V 8
 
 // Packs the weights: first the classes of taps, by their first vertical and
 // horizontal one, in parts of `size`; then groups, then tiles of channels.
@@ -242,6 +73,7 @@ INLINE void multiply_tile(REAL16 *sum, const int tile_m, const int tile_v,
 // and how many of their lanes are pixels.
 struct place {
     int image[8], pixel[8], used[8];
+    bool is_whole; // all vectors exist and are full
 };
 
 // Stores `used` lanes that are T_x columns or T_y rows apart.
@@ -270,7 +102,17 @@ INLINE void store_tile(const REAL16 *sum, const int tile_m, const int tile_v,
                        const struct hooks h, const int Y, const int X,
                        const int T_y, const int T_x)
 {
-    REAL flat[64 * VW]; // sums leave registers only here
+    const bool is_dense = T_y == 1 && T_x == 1;
+    if (is_dense && !h.flags && at->is_whole &&
+        channels - channel >= tile_m) {
+        UNROLL for (int m = 0; m < tile_m; m++)
+            UNROLL for (int v = 0; v < tile_v; v++)
+                vstore16(sum[m * tile_v + v], 0,
+                         out + first + at->image[v] * image +
+                             ((long)m * Y + b->row) * X + at->pixel[v]);
+        return;
+    }
+    REAL flat[32 * VW]; // sums leave registers only here
     UNROLL for (int i = 0; i < tile_m * tile_v; i++)
         vstore16(sum[i], i, flat);
     for (int m = 0; m < min(tile_m, channels - channel); m++)
@@ -278,7 +120,7 @@ INLINE void store_tile(const REAL16 *sum, const int tile_m, const int tile_v,
             const REAL16 x = vload16(m * tile_v + v, flat);
             const long plane =
                 first + at->image[v] * image + (long)m * Y * X;
-            if (T_y > 1 || T_x > 1) {
+            if (!is_dense) {
                 scatter(x, b, at->pixel[v], at->used[v], out + plane, T_y, T_x,
                         X);
                 continue;
@@ -299,13 +141,14 @@ INLINE void convolve_band(const struct band *b, const int tile_m,
     const int depth = L * b->y.count * b->x.count;
     const int each = (b->pixels + VW - 1) / VW, total = each * b->images;
     for (int q = 0; q < total; q += tile_v) {
-        struct place at;
+        struct place at = {.is_whole = q + tile_v <= total};
         int from[8];
         UNROLL for (int v = 0; v < tile_v; v++) {
             const int i = min(q + v, total - 1);
             at.image[v] = i / each;
             at.pixel[v] = (i - at.image[v] * each) * VW;
             at.used[v] = min(VW, b->pixels - at.pixel[v]);
+            at.is_whole = at.is_whole && at.used[v] == VW;
             from[v] = at.image[v] * b->size + at.pixel[v];
         }
         for (int m = 0; m < M; m += tile_m) {
@@ -375,244 +218,147 @@ SINGLE kernel void conv_thin(CONV_PARAMS(restrict))
     convolve(1, THIN_V, CONV_ARGS);
 }
 
-// ---- the weights' gradient ----
-//
-// An item sums a chunk of all images into a partial result of its own; then
-// conv_sum adds these up in order. Bands are as above, the large image being
-// `in`; y is transposed, so that lanes are its channels:
-//
-//   columns[M / (16 tile_v)][image][pixel][16 tile_v], zeros beyond M
-//   partial[CHUNK][G][M / (16 tile_v)][K][16 tile_v], K = L KH KW, padded
-
-// Copies the band of y.
-INLINE void fill_columns(global const REAL *y, const struct band *b,
-                         const int g, const int tile_v,
-                         global REAL *columns, const int G, const int M,
-                         const int Y, const int X, const long total)
-{
-    const int width = tile_v * VW;
-    for (int m = 0; m < M; m += VW)
-        for (int n = 0; n < b->images; n++) {
-            const long from =
-                (((long)(b->image + n) * G + g) * M + m) * Y * X +
-                (long)b->row * X;
-            global REAL *to =
-                columns + ((long)(m / width) * b->images + n) * b->pixels *
-                              width + (m & (width - 1));
-            for (int q = 0; q < b->pixels; q += VW) {
-                REAL16 r[VW];
-                for (int k = 0; k < VW; k++) {
-                    const long i = from + (long)k * Y * X + q;
-                    r[k] = m + k >= M ? (REAL16)(0)
-                           : i + VW <= total
-                               ? vload16(0, y + i)
-                               : load_real(y + i, (int)(total - i));
-                }
-                transpose16(r);
-                UNROLL for (int k = 0; k < VW; k++)
-                    vstore16(r[k], 0, to + (long)(q + k) * width);
-            }
-        }
-}
-
-// Adds the band's products to a tile of the partial result: tile_k places of
-// the kernel by tile_v vectors of channels.
-INLINE void multiply_columns(const struct band *b, const int tile_k,
-                             const int tile_v, global const REAL *planes,
-                             global const int *table,
-                             global const REAL *columns, global REAL *partial,
-                             const bool is_first)
-{
-    REAL16 sum[32];
-    UNROLL for (int i = 0; i < tile_k * tile_v; i++)
-        sum[i] = is_first ? (REAL16)(0) : vload16(i, partial);
-    for (int n = 0; n < b->images; n++) {
-        global const REAL *x[16];
-        UNROLL for (int k = 0; k < tile_k; k++)
-            x[k] = planes + n * b->size + table[k];
-        for (int q = 0; q < b->pixels; q++, columns += tile_v * VW) {
-            REAL16 row[2];
-            UNROLL for (int v = 0; v < tile_v; v++)
-                row[v] = vload16(v, columns);
-            UNROLL for (int k = 0; k < tile_k; k++) {
-                const REAL16 pixel = (REAL16)(x[k][q]);
-                UNROLL for (int v = 0; v < tile_v; v++)
-                    sum[k * tile_v + v] =
-                        fma(pixel, row[v], sum[k * tile_v + v]);
-            }
-        }
-    }
-    UNROLL for (int i = 0; i < tile_k * tile_v; i++)
-        vstore16(sum[i], i, partial);
-}
-
-#define WEIGHTS_PARAMS(restrict)                                             \
-    global const REAL *restrict in, global const REAL *restrict y,           \
-        global REAL *restrict partial, global REAL *restrict scratch,        \
-        global int *restrict tables, SHAPE_PARAMS, const int units,          \
-        const int span, const int images, const int rows, const int bands,   \
-        const long scratch_size, const long planes_size, const int padded
-#define WEIGHTS_ARGS                                                         \
-    in, y, partial, scratch, tables, SHAPE_ARGS, units, span, images, rows,  \
-        bands, scratch_size, planes_size, padded
-
-INLINE void sum_chunk(const int tile_k, const int tile_v, WEIGHTS_PARAMS())
-{
-    const int item = get_group_id(0), g = get_group_id(1);
-    const int width = tile_v * VW, parts = (M + width - 1) / width;
-    const int depth = L * KH * KW;
-    global REAL *planes =
-        scratch + scratch_size * (item * get_num_groups(1) + g);
-    global REAL *columns = planes + planes_size;
-    global int *table =
-        tables + (long)padded * (item * get_num_groups(1) + g);
-    global REAL *result = partial + ((long)item * G + g) * parts * padded *
-                                        width;
-    for (int u = item * span; u < min((item + 1) * span, units); u++) {
-        const int block = u / bands, row = (u - block * bands) * rows;
-        const struct band b =
-            make_band(AXIS_Y(0), AXIS_X(0), block * images,
-                      min(images, N - block * images), row, rows, S_y);
-        fill_planes(in, &b, g, planes, G, L, A, B, (long)N * G * L * A * B,
-                    S_y, S_x);
-        fill_columns(y, &b, g, tile_v, columns, G, M, Y, X,
-                     (long)N * G * M * Y * X);
-        fill_table(&b, L, S_y, table);
-        for (int k = depth; k < padded; k++)
-            table[k] = 0;
-        for (int p = 0; p < parts; p++)
-            for (int k = 0; k < padded; k += tile_k)
-                multiply_columns(&b, tile_k, tile_v, planes, table + k,
-                                 columns + (long)p * b.images * b.pixels *
-                                               width,
-                                 result + ((long)p * padded + k) * width,
-                                 u == item * span);
-    }
-}
-
-SINGLE kernel void conv_weights(WEIGHTS_PARAMS(restrict))
-{
-    sum_chunk(TILE_M, 2, WEIGHTS_ARGS);
-}
-
-// For groups of at most 16 output channels.
-SINGLE kernel void conv_weights_narrow(WEIGHTS_PARAMS(restrict))
-{
-    sum_chunk(2 * TILE_M, 1, WEIGHTS_ARGS);
-}
-
-// w[G][M][K] is the sum of the partial results. An item takes 16 x 16.
-SINGLE kernel void conv_sum(global const REAL *restrict partial,
-                            global REAL *restrict w, const int G, const int M,
-                            const int K, const int chunks, const int padded,
-                            const int width)
-{
-    const int k0 = get_group_id(0) * VW, m0 = get_group_id(1) * VW;
-    const int g = get_group_id(2), parts = (M + width - 1) / width;
-    const long size = (long)parts * padded * width;
-    global const REAL *from = partial + g * size +
-                              ((long)(m0 / width) * padded + k0) * width +
-                              (m0 & (width - 1));
-    REAL16 r[VW];
-    for (int k = 0; k < VW; k++) {
-        r[k] = (REAL16)(0);
-        for (int c = 0; c < chunks; c++)
-            r[k] += vload16(0, from + (long)c * G * size + (long)k * width);
-    }
-    transpose16(r);
-    for (int m = 0; m < min(VW, M - m0); m++)
-        store_real(r[m], w + ((long)g * M + m0 + m) * K + k0,
-                   min(VW, K - k0));
-}
-
 #else // !CPU
 
-#define GEOMETRY                                                             \
-    const long total, const int span, const int N, const int G, const int C, \
-        const int O, const int H, const int W, const int P, const int Q,     \
-        const int KH, const int KW, const int stride_y, const int stride_x,  \
-        const int low_y, const int low_x, const int dilation_y,              \
-        const int dilation_x
+// conv_64, conv_32: a product of w[M][depth] and what the pixels take, depth =
+// L taps. A group computes 4 side channels of 4 side pixels as in tile.cl; the
+// third dimension of the grid counts phases and groups.
 
-// Splits e into places along n1 (innermost) to n4. Without %, whose
-// neighbourhood to / Oclgrind does not take.
-#define SPLIT(e, n1, n2, n3, i1, i2, i3, i4)                                 \
-    const long e##2 = (e) / (n1), e##3 = e##2 / (n2), i4 = e##3 / (n3);      \
-    const int i1 = (e) - e##2 * (n1), i2 = e##2 - e##3 * (n2),               \
-              i3 = e##3 - i4 * (n3)
+// A pixel of a phase: where it lies and where its inputs begin.
+struct pixel {
+    long in;      // its image's first input channel
+    int row, column; // of the input, with shift 0
+    long out;     // its element in the image's first output channel, or -1
+};
 
-#define FOR_EACH(e)                                                          \
-    const long first = (long)get_global_id(0) * span;                        \
-    for (long e = first; e < min(first + span, total); e++)
-
-kernel void conv_each(global const REAL *restrict x, global const REAL *restrict w,
-                 global REAL *restrict y, GEOMETRY)
+static inline struct pixel find_pixel(const long p, const int g,
+                                      const int phase_y, const int phase_x,
+                                      const struct axis y, const struct axis x,
+                                      SHAPE_PARAMS)
 {
-    FOR_EACH(e)
-    {
-        SPLIT(e, Q, P, G * O, q, p, o, n);
-        const int g = o / O;
-        REAL sum = 0;
-        for (int c = 0; c < C; c++)
-            for (int a = 0; a < KH; a++)
-                for (int b = 0; b < KW; b++) {
-                    const int h = p * stride_y + a * dilation_y - low_y;
-                    const int v = q * stride_x + b * dilation_x - low_x;
-                    if (h >= 0 && h < H && v >= 0 && v < W)
-                        sum = fma(
-                            x[(((long)n * G + g) * C + c) * H * W + h * W + v],
-                            w[(((long)o * C + c) * KH + a) * KW + b], sum);
-                }
-        y[e] = sum;
+    const long row = p / x.extent, n = row / y.extent;
+    const int q = p - row * x.extent, r = row - n * y.extent;
+    if (n >= N)
+        return (struct pixel){0, 0, 0, -1};
+    return (struct pixel){
+        (n * G + g) * L * A * B, r * S_y + y.shift, q * S_x + x.shift,
+        ((n * G + g) * M * Y + r * T_y + phase_y) * X + q * T_x + phase_x};
+}
+
+// What the pixel takes by input channel and tap k.
+static inline REAL take(global const REAL *in, const struct pixel p,
+                        const int k, const struct axis y, const struct axis x,
+                        SHAPE_PARAMS)
+{
+    const int pair = k / x.count, j = k - pair * x.count;
+    const int l = pair / y.count, i = pair - l * y.count;
+    const int row = p.row + i * y.slope, column = p.column + j * x.slope;
+    const bool is_in = row >= 0 && row < A && column >= 0 && column < B;
+    return is_in ? in[p.in + ((long)l * A + row) * B + column] : (REAL)0;
+}
+
+// The weight of output channel m, input channel and tap k.
+static inline REAL weigh(global const REAL *w, const int g, const int m,
+                         const int k, const struct axis y, const struct axis x,
+                         SHAPE_PARAMS)
+{
+    const int pair = k / x.count, j = k - pair * x.count;
+    const int l = pair / y.count, i = pair - l * y.count;
+    const long at = (long)g * L * M + (is_transposed ? (long)l * M + m
+                                                     : (long)m * L + l);
+    return w[(at * KH + y.first + i * y.step) * KW + x.first + j * x.step];
+}
+
+#define CONV_PARAMS(restrict)                                                \
+    global const REAL *restrict in, global const REAL *restrict w,           \
+        global REAL *out, HOOK_PARAMS, SHAPE_PARAMS
+#define CONV_ARGS in, w, out, HOOK_ARGS, SHAPE_ARGS
+
+// One step of the depth from k on: 4 side channels from m on, 4 side pixels.
+INLINE void fetch(const int side, const struct pixel p, const int g,
+                  const int m, const int k, const struct axis y,
+                  const struct axis x, local REAL *w_tile, local REAL *tile,
+                  CONV_PARAMS())
+{
+    const int size = 4 * side, depth = L * y.count * x.count;
+    const int item = get_local_id(1) * side + get_local_id(0);
+    for (int e = item; e < size * STEP; e += side * side) {
+        const int i = e / STEP, l = e & (STEP - 1), at = e / size;
+        w_tile[l * (size + 1) + i] =
+            m + i < M && k + l < depth
+                ? weigh(w, g, m + i, k + l, y, x, SHAPE_ARGS)
+                : (REAL)0;
+        tile[at * (size + 1) + (item & (size - 1))] =
+            p.out >= 0 && k + at < depth
+                ? take(in, p, k + at, y, x, SHAPE_ARGS)
+                : (REAL)0;
     }
 }
 
-kernel void conv_transpose_each(global const REAL *restrict y,
-                           global const REAL *restrict w,
-                           global REAL *restrict x, GEOMETRY)
+INLINE void convolve(const int side, local REAL *w_tile, local REAL *tile,
+                     CONV_PARAMS())
 {
-    FOR_EACH(e)
-    {
-        SPLIT(e, W, H, G * C, v, h, k, n);
-        const int g = k / C, c = k - g * C;
-        REAL sum = 0;
-        for (int o = g * O; o < (g + 1) * O; o++)
-            for (int a = 0; a < KH; a++)
-                for (int b = 0; b < KW; b++) {
-                    const int p = h + low_y - a * dilation_y;
-                    const int q = v + low_x - b * dilation_x;
-                    const int s = p / stride_y, t = q / stride_x;
-                    if (p >= 0 && q >= 0 && s * stride_y == p &&
-                        t * stride_x == q && s < P && t < Q)
-                        sum = fma(y[(((long)n * G * O + o) * P + s) * Q + t],
-                                  w[(((long)o * C + c) * KH + a) * KW + b],
-                                  sum);
-                }
-        x[e] = sum;
+    const int part = get_group_id(2), phase = part / G, g = part - phase * G;
+    const int phase_y = phase / T_x, phase_x = phase - phase_y * T_x;
+    const struct axis y = AXIS_Y(phase_y), x = AXIS_X(phase_x);
+    const int item = get_local_id(1) * side + get_local_id(0);
+    const int m0 = get_group_id(1) * 4 * side;
+    const long p0 = (long)get_group_id(0) * 4 * side;
+    if (x.extent < 1 || y.extent < 1)
+        return; // a phase without elements, for the whole group
+    const struct pixel mine =
+        find_pixel(p0 + (item & (4 * side - 1)), g, phase_y, phase_x, y, x,
+                   SHAPE_ARGS);
+    REAL sum[4][4] = {{0}};
+    for (int k = 0; k < L * y.count * x.count; k += STEP) {
+        fetch(side, mine, g, m0, k, y, x, w_tile, tile, CONV_ARGS);
+        barrier(CLK_LOCAL_MEM_FENCE);
+        multiply_step(sum, side, w_tile, tile);
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    UNROLL for (int s = 0; s < 4; s++) {
+        const struct pixel p =
+            find_pixel(p0 + get_local_id(0) + s * side, g, phase_y, phase_x, y,
+                       x, SHAPE_ARGS);
+        UNROLL for (int r = 0; r < 4; r++) {
+            const int m = m0 + get_local_id(1) + r * side;
+            const long at = p.out + (long)m * Y * X;
+            if (p.out >= 0 && m < M)
+                out[at] =
+                    apply_plane_hooks(sum[r][s], HOOKS, at, g * M + m, 1);
+        }
     }
 }
 
-kernel void conv_weights_each(global const REAL *restrict x,
-                         global const REAL *restrict y,
-                         global REAL *restrict w, GEOMETRY)
-{
-    FOR_EACH(e)
-    {
-        SPLIT(e, KW, KH, C, b, a, c, o);
-        const int g = o / O;
-        REAL sum = 0;
-        for (int n = 0; n < N; n++)
-            for (int p = 0; p < P; p++)
-                for (int q = 0; q < Q; q++) {
-                    const int h = p * stride_y + a * dilation_y - low_y;
-                    const int v = q * stride_x + b * dilation_x - low_x;
-                    if (h >= 0 && h < H && v >= 0 && v < W)
-                        sum = fma(
-                            x[(((long)n * G + g) * C + c) * H * W + h * W + v],
-                            y[(((long)n * G * O + o) * P + p) * Q + q], sum);
-                }
-        w[e] = sum;
+#define DEFINE_CONV(name, side)                                              \
+    __attribute__((reqd_work_group_size(side, side, 1))) kernel void name(   \
+        CONV_PARAMS(restrict))                                               \
+    {                                                                        \
+        local REAL w_tile[STEP * (4 * side + 1)];                            \
+        local REAL tile[STEP * (4 * side + 1)];                              \
+        convolve(side, w_tile, tile, CONV_ARGS);                             \
     }
-}
+DEFINE_CONV(conv_64, 16)
+DEFINE_CONV(conv_32, 8)
 
+// For groups of few channels: an item takes one pixel in one output channel.
+kernel void conv_thin(CONV_PARAMS(restrict))
+{
+    const int part = get_global_id(1), phase = get_global_id(2);
+    const int g = part / M, m = part - g * M;
+    const int phase_y = phase / T_x, phase_x = phase - phase_y * T_x;
+    const struct axis y = AXIS_Y(phase_y), x = AXIS_X(phase_x);
+    if (x.extent < 1 || y.extent < 1)
+        return;
+    const struct pixel p = find_pixel(get_global_id(0), g, phase_y, phase_x, y,
+                                      x, SHAPE_ARGS);
+    if (p.out < 0)
+        return;
+    REAL sum = 0;
+    for (int k = 0; k < L * y.count * x.count; k++)
+        sum = fma(weigh(w, g, m, k, y, x, SHAPE_ARGS),
+                  take(in, p, k, y, x, SHAPE_ARGS), sum);
+    const long at = p.out + (long)m * Y * X;
+    out[at] = apply_plane_hooks(sum, HOOKS, at, part, 1);
+}
 #endif

@@ -1,5 +1,5 @@
 // Matrix product: c[i][j] = sum over l of op(a)[i][l] op(b)[l][j], for each
-// matrix of a batch, then the store hooks.
+// matrix of a batch, then the store hooks; needs tile.cl before it.
 //
 //   a[BATCH][M][K], or a[BATCH][K][M] where TRANS_A
 //   b[BATCH][K][N], or b[BATCH][N][K] where TRANS_B
@@ -308,13 +308,8 @@ SINGLE kernel void matmul_dot(PARAMS(restrict), const int rows,
 
 #else // !CPU
 
-// A group of side x side work-items computes a tile of 4 side x 4 side
-// elements of c, K in steps of STEP through local memory. Work-item (x, y)
-// holds the 4 x 4 elements in rows y + r side and columns x + s side, so that
-// neighbours touch neighbouring elements everywhere.
-//
-//   x_tile[STEP][4 SIDE + 1], y_tile likewise: op(a) transposed, op(b)
-#define STEP 16
+// A group computes a tile of 4 side x 4 side elements of c as in tile.cl,
+// x_tile being a part of op(a) transposed and y_tile one of op(b).
 
 // One step's part of op(a): rows [i0, i0 + 4 side), columns [l0, l0 + STEP).
 // Zeros lie beyond the matrix.
@@ -354,23 +349,6 @@ INLINE void fetch_b(global const REAL *b, const long base,
             v = LOAD_B(base + (TRANS_B ? (long)j * k + at : (long)at * n + j),
                        1);
         tile[l * (size + 1) + x] = v;
-    }
-}
-
-static inline void multiply_step(REAL sum[4][4], const int side,
-                                 local const REAL *x_tile,
-                                 local const REAL *y_tile)
-{
-    const int pitch = 4 * side + 1;
-    for (int l = 0; l < STEP; l++) {
-        REAL x[4], y[4];
-        UNROLL for (int r = 0; r < 4; r++) {
-            x[r] = x_tile[l * pitch + get_local_id(1) + r * side];
-            y[r] = y_tile[l * pitch + get_local_id(0) + r * side];
-        }
-        UNROLL for (int r = 0; r < 4; r++)
-            UNROLL for (int s = 0; s < 4; s++)
-                sum[r][s] = fma(x[r], y[s], sum[r][s]);
     }
 }
 

@@ -27,17 +27,23 @@ static const struct qn_source *find_source(const char *name)
     return source;
 }
 
-// The file that `file` needs before it, or an empty one.
-static struct qn_source find_needed(const struct qn_source *file)
+// The files that `file` needs before it, "needs a.cl and b.cl before it", or
+// empty ones.
+static void find_needed(const struct qn_source *file,
+                        struct qn_source needed[2])
 {
-    static const struct qn_source nothing = {"", (const unsigned char *)"", 0};
-    char head[400], name[32];
+    char head[400], names[2][32];
+    needed[0] = needed[1] =
+        (struct qn_source){"", (const unsigned char *)"", 0};
     snprintf(head, sizeof head, "%.*s", (int)file->size,
              (const char *)file->data);
     const char *needs = strstr(head, "needs ");
-    if (needs && sscanf(needs, "needs %31[a-z0-9].cl before it", name) == 1)
-        return *find_source(name);
-    return nothing;
+    const int count =
+        needs ? sscanf(needs, "needs %31[a-z0-9_].cl and%*[ /\n]%31[a-z0-9_].cl",
+                       names[0], names[1])
+              : 0;
+    for (int i = 0; i < count; i++)
+        needed[i] = *find_source(names[i]);
 }
 
 // Compiles common.cl and `file` for the test device; fails with the log.
@@ -46,14 +52,17 @@ static void compile(const struct qn_source *file, bool is_double)
     qn_device *device = qn_check_device();
     cl_context context = qn_device_context(device);
     const struct qn_source *common = find_source("common");
-    const struct qn_source needed = find_needed(file);
+    struct qn_source needed[2];
+    find_needed(file, needed);
     const char *texts[] = {preamble, (const char *)common->data,
-                           (const char *)needed.data, (const char *)file->data};
-    const size_t sizes[] = {sizeof preamble - 1, common->size, needed.size,
-                            file->size};
+                           (const char *)needed[0].data,
+                           (const char *)needed[1].data,
+                           (const char *)file->data};
+    const size_t sizes[] = {sizeof preamble - 1, common->size, needed[0].size,
+                            needed[1].size, file->size};
     cl_int code;
     cl_program program =
-        clCreateProgramWithSource(context, 4, texts, sizes, &code);
+        clCreateProgramWithSource(context, 5, texts, sizes, &code);
     ck_assert_int_eq(code, CL_SUCCESS);
 
     char options[160];

@@ -293,6 +293,30 @@ START_TEST(chain_rides_on_the_loads_of_a_reduction)
 }
 END_TEST
 
+// A bias that runs along the channels, and ReLU: no launch of their own.
+START_TEST(bias_and_relu_ride_on_a_convolution)
+{
+    int launches[2];
+    for (int with = 0; with < 2; with++) {
+        qn_graph *g = qn_graph_create(QN_FLOAT32);
+        qn_node *x = qn_input(g, "x", QN_FLOAT32, qn_shape_of(2, 3, 9, 9));
+        qn_node *w = qn_input(g, "w", QN_FLOAT32, qn_shape_of(5, 3, 3, 3));
+        qn_node *b = qn_input(g, "b", QN_FLOAT32, qn_shape_of(5));
+        qn_node *y = qn_conv2d(g, x, w, NULL);
+        if (with)
+            y = qn_relu(g, qn_add(g, y, qn_reshape(g, b, qn_shape_of(5, 1,
+                                                                     1))));
+        qn_plan *plan = make_plan(g, NULL, &y, 1);
+        qn_plan_stats stats;
+        qn_plan_describe(plan, &stats);
+        launches[with] = stats.launches;
+        qn_plan_destroy(&plan);
+        qn_graph_destroy(&g);
+    }
+    ck_assert_int_eq(launches[0], launches[1]);
+}
+END_TEST
+
 // What the trainer does: dense layers, loss, gradients in one flat buffer.
 START_TEST(training_step_has_few_launches)
 {
@@ -344,4 +368,5 @@ QN_CHECK_MAIN("plan", pointwise_chain_is_one_launch,
               dead_memory_is_used_again,
               bias_and_activation_ride_on_the_product,
               chain_rides_on_the_loads_of_a_reduction,
+              bias_and_relu_ride_on_a_convolution,
               training_step_has_few_launches)

@@ -210,7 +210,7 @@ const struct qn_op qn_op_conv2d_weight_grad = {
     .formula = "dw[o, c, a] = sum over n, p of x[n, c, p stride + a dilation "
                "- low] dy[n, o, p]",
     .min_inputs = 2, .max_inputs = 2, .infer = infer_conv2d_weight_grad,
-    .candidates = qn_conv_candidates, .grad = grad_conv2d_weight_grad,
+    .candidates = qn_conv_weights_candidates, .grad = grad_conv2d_weight_grad,
 };
 
 // ---- builders ----
@@ -232,8 +232,9 @@ static bool has_images(struct qn_graph *g, const struct qn_op *op,
 qn_node *qn_conv2d(qn_graph *g, qn_node *x, qn_node *w,
                    const struct qn_conv2d_params *params)
 {
+    static const struct qn_conv2d_params defaults = {QN_CONV2D_DEFAULTS};
     if (!params)
-        params = qn_conv2d_params();
+        params = &defaults;
     if (!has_images(g, &qn_op_conv2d, x, w))
         return NULL;
     struct qn_conv conv = {.groups = params->groups};
@@ -274,8 +275,10 @@ static bool check_output_padding(
 qn_node *qn_conv_transpose2d(qn_graph *g, qn_node *x, qn_node *w,
                              const struct qn_conv_transpose2d_params *params)
 {
+    static const struct qn_conv_transpose2d_params defaults = {
+        QN_CONV2D_DEFAULTS};
     if (!params)
-        params = qn_conv_transpose2d_params();
+        params = &defaults;
     if (!has_images(g, &qn_op_conv_transpose2d, x, w) ||
         !check_output_padding(g, params))
         return NULL;

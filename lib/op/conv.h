@@ -23,6 +23,6 @@ struct qn_conv_counts {
 };
 struct qn_conv_counts qn_conv_counts_of(const struct qn_node *node);
 
-extern const struct qn_candidate qn_conv_candidates[];
+extern const struct qn_candidate qn_conv_candidates[], qn_conv_weights_candidates[];
 
 #endif

@@ -2,6 +2,8 @@
 // limits.
 #include "op/conv.h"
 
+#define SHARED "tile conv_shape"
+
 enum {
     VECTOR = 16,
     TILE = 8,  // cl/conv.cl: channels are padded to it
@@ -9,6 +11,8 @@ enum {
     PAD_K = 16, // places of the kernel are padded to it
     ROOM = 512 << 10,    // bytes of the second cache for a unit's planes
     PIXELS = 1024,       // of a unit, at most, unless it is one row
+    THIN_GPU = 4,        // like THIN, on a GPU
+    THIN_GROUP = 256,    // work-items
     WEIGHT_PIXELS = 256, // the same: a tile's columns fit the first cache
 };
 
@@ -168,7 +172,7 @@ static int64_t add_pack(const struct qn_node *node, const struct shape *s,
                          class_taps(s, 0) * class_taps(s, 1);
     struct qn_launch *launch =
         qn_work_add(work, "conv", "conv_pack", node->dtype);
-    launch->include = "transpose";
+    launch->include = SHARED;
     launch->is_heavy = true;
     qn_launch_buffer(launch, QN_OPERAND_IN + 1);
     qn_launch_buffer(launch, packed);
@@ -198,7 +202,7 @@ static void describe_cpu(const struct qn_node *node,
     const int64_t size = add_pack(node, &s, is_thin, packed, work);
     struct qn_launch *launch = qn_work_add(
         work, "conv", is_thin ? "conv_thin" : "conv", node->dtype);
-    launch->include = "transpose";
+    launch->include = SHARED;
     qn_launch_buffer(launch, QN_OPERAND_IN);
     qn_launch_buffer(launch, packed);
     qn_launch_buffer(launch, QN_OPERAND_OUT);
@@ -229,8 +233,8 @@ static void add_sum(const struct qn_node *node, const struct shape *s,
 {
     const int64_t k = s->l * s->kernel[0] * s->kernel[1];
     struct qn_launch *launch =
-        qn_work_add(work, "conv", "conv_sum", node->dtype);
-    launch->include = "transpose";
+        qn_work_add(work, "conv_weights", "conv_sum", node->dtype);
+    launch->include = SHARED;
     launch->is_heavy = true;
     qn_launch_buffer(launch, partial);
     qn_launch_buffer(launch, QN_OPERAND_OUT);
@@ -263,9 +267,9 @@ static void describe_weights_cpu(const struct qn_node *node,
         work, element * b.items * s.g * (b.planes + columns));
     const int table = qn_work_scratch(work, 4 * b.items * s.g * k);
     struct qn_launch *launch = qn_work_add(
-        work, "conv", is_narrow ? "conv_weights_narrow" : "conv_weights",
+        work, "conv_weights", is_narrow ? "conv_weights_narrow" : "conv_weights",
         node->dtype);
-    launch->include = "transpose";
+    launch->include = SHARED;
     qn_launch_buffer(launch, QN_OPERAND_IN);
     qn_launch_buffer(launch, QN_OPERAND_IN + 1);
     qn_launch_buffer(launch, partial);
@@ -287,54 +291,149 @@ static void describe_weights_cpu(const struct qn_node *node,
 
 // ---- GPU ----
 
-static void add_geometry(struct qn_launch *launch, const struct qn_node *node)
+// The side of a group's tile, rows x columns `count` times over: the large one
+// reads less, the small one wastes less and gives more groups.
+static int64_t find_side(int64_t rows, int64_t columns, int64_t count,
+                         int64_t element, const struct qn_limits *limits)
 {
-    const struct qn_conv *conv = node->params;
-    const struct qn_conv_counts counts = qn_conv_counts_of(node);
-    qn_launch_int(launch, counts.images);
-    qn_launch_int(launch, conv->groups);
-    qn_launch_int(launch, counts.large / conv->groups);
-    qn_launch_int(launch, counts.small / conv->groups);
-    const int64_t *const pairs[] = {conv->large,  conv->small, conv->kernel,
-                                    conv->stride, conv->low, conv->dilation};
-    for (int i = 0; i < 6; i++) {
-        qn_launch_int(launch, pairs[i][0]);
-        qn_launch_int(launch, pairs[i][1]);
-    }
+    enum { LARGE = 64, SMALL = 32, STEP = 16 };
+    const int64_t large = count * qn_divide_up(rows, LARGE) *
+                          qn_divide_up(columns, LARGE);
+    const int64_t small = count * qn_divide_up(rows, SMALL) *
+                          qn_divide_up(columns, SMALL);
+    const bool is_large =
+        limits->max_group_size >= LARGE / 4 * (LARGE / 4) &&
+        limits->local_size >= 2 * STEP * (LARGE + 1) * element &&
+        large >= 2 * limits->compute_units && 16 * large <= 5 * small;
+    return is_large ? LARGE : SMALL;
 }
 
 static void describe_gpu(const struct qn_node *node,
                          const struct qn_limits *limits, struct qn_work *work)
 {
-    static const char *const kernels[] = {"conv_each", "conv_transpose_each",
-                                          "conv_weights_each"};
-    const int64_t total = qn_node_count(node);
-    const int64_t group = qn_group_size(limits, 256);
-    struct qn_launch *launch = qn_work_add(
-        work, "conv", kernels[qn_conv_kind_of(node)], node->dtype);
+    const struct shape s = shape_of(node);
+    const int64_t pixels = s.n * extent_of(&s, 0) * extent_of(&s, 1);
+    const int64_t phases = s.t[0] * s.t[1];
+    const bool is_thin = s.m <= THIN_GPU;
+    const int64_t side = find_side(s.m, pixels, phases * s.g,
+                                   (int64_t)qn_dtype_size(node->dtype),
+                                   limits);
+    struct qn_launch *launch = qn_work_add(work, "conv",
+                                           is_thin       ? "conv_thin"
+                                           : side == 64 ? "conv_64"
+                                                        : "conv_32",
+                                           node->dtype);
+    launch->include = SHARED;
     qn_launch_buffer(launch, QN_OPERAND_IN);
     qn_launch_buffer(launch, QN_OPERAND_IN + 1);
     qn_launch_buffer(launch, QN_OPERAND_OUT);
-    qn_launch_long(launch, total);
-    qn_launch_int(launch, 1);
-    add_geometry(launch, node);
+    qn_launch_hooks(launch, QN_HOOK_ADD_ROW | QN_HOOK_ADD | QN_HOOK_RELU |
+                                QN_HOOK_GATE);
+    launch->hook_axis = 2;
+    add_shape(launch, &s);
     count_work(launch, node);
-    qn_launch_grid(launch, (size_t)qn_divide_up(total, group), 1, 1,
+    const int64_t group = qn_group_size(limits, THIN_GROUP);
+    if (is_thin)
+        qn_launch_grid(launch, (size_t)qn_divide_up(pixels, group),
+                       (size_t)(s.g * s.m), (size_t)phases, (size_t)group, 1);
+    else
+        qn_launch_grid(launch, (size_t)qn_divide_up(pixels, side),
+                       (size_t)qn_divide_up(s.m, side),
+                       (size_t)(phases * s.g), (size_t)side / 4,
+                       (size_t)side / 4);
+}
+
+static void add_sum_gpu(const struct qn_node *node,
+                        const struct qn_limits *limits, int partial,
+                        int64_t chunks, struct qn_work *work)
+{
+    const int64_t group = qn_group_size(limits, THIN_GROUP);
+    struct qn_launch *launch =
+        qn_work_add(work, "conv_weights", "conv_sum", node->dtype);
+    launch->include = SHARED;
+    launch->is_heavy = true;
+    qn_launch_buffer(launch, partial);
+    qn_launch_buffer(launch, QN_OPERAND_OUT);
+    qn_launch_long(launch, qn_node_count(node));
+    qn_launch_int(launch, chunks);
+    qn_launch_grid(launch,
+                   (size_t)qn_divide_up(qn_node_count(node), group), 1, 1,
                    (size_t)group, 1);
 }
 
-static void describe_cpu_any(const struct qn_node *node,
-                             const struct qn_limits *limits,
-                             struct qn_work *work)
+// Chunks that give each compute unit a few groups, of at least LEAST pixels.
+static int64_t count_chunks(int64_t groups, int64_t pixels,
+                            const struct qn_limits *limits)
 {
-    if (qn_conv_kind_of(node) == QN_CONV_WEIGHT_GRAD)
-        describe_weights_cpu(node, limits, work);
-    else
-        describe_cpu(node, limits, work);
+    enum { LEAST = 256 };
+    const int64_t want = qn_divide_up(4 * limits->compute_units, groups);
+    return max_of(min_of(want, pixels / LEAST), 1);
+}
+
+static void describe_weights_gpu(const struct qn_node *node,
+                                 const struct qn_limits *limits,
+                                 struct qn_work *work)
+{
+    const struct shape s = shape_of(node);
+    const int64_t element = (int64_t)qn_dtype_size(node->dtype);
+    const int64_t k = s.l * s.kernel[0] * s.kernel[1];
+    const int64_t pixels = s.n * s.out[0] * s.out[1];
+    const bool is_thin = s.m <= THIN_GPU;
+    const int64_t side = find_side(s.m, k, s.g, element, limits);
+    const int64_t rows = qn_divide_up(s.m, side);
+    const int64_t columns = qn_divide_up(k, side);
+    const int64_t wanted =
+        count_chunks(is_thin ? s.g * s.m * k : s.g * rows * columns, pixels,
+                     limits);
+    const int64_t chunk = qn_divide_up(pixels, wanted);
+    const int64_t chunks = qn_divide_up(pixels, chunk);
+    const int partial =
+        chunks > 1 ? qn_work_scratch(work, chunks * qn_node_count(node) *
+                                               element)
+                   : QN_OPERAND_OUT;
+    struct qn_launch *launch =
+        qn_work_add(work, "conv_weights",
+                    is_thin      ? "conv_weights_thin"
+                    : side == 64 ? "conv_weights_64"
+                                 : "conv_weights_32",
+                    node->dtype);
+    launch->include = SHARED;
+    qn_launch_buffer(launch, QN_OPERAND_IN);
+    qn_launch_buffer(launch, QN_OPERAND_IN + 1);
+    qn_launch_buffer(launch, partial);
+    add_shape(launch, &s);
+    qn_launch_long(launch, chunk);
+    count_work(launch, node);
+    if (is_thin) {
+        const int64_t group = qn_group_size(limits, THIN_GROUP);
+        qn_launch_local(launch, group * element);
+        qn_launch_grid(launch, (size_t)k, (size_t)(s.g * s.m), (size_t)chunks,
+                       (size_t)group, 1);
+    } else {
+        qn_launch_grid(launch, (size_t)columns, (size_t)rows,
+                       (size_t)(chunks * s.g), (size_t)side / 4,
+                       (size_t)side / 4);
+    }
+    if (chunks > 1)
+        add_sum_gpu(node, limits, partial, chunks, work);
+}
+
+// ---- rows ----
+
+static bool fits_gpu(const struct qn_node *node,
+                     const struct qn_limits *limits)
+{
+    enum { SMALL_GROUP = 8 * 8 };
+    return qn_fits_gpu(node, limits) && limits->max_group_size >= SMALL_GROUP;
 }
 
 const struct qn_candidate qn_conv_candidates[] = {
-    {"cpu", qn_fits_cpu, describe_cpu_any},
-    {"gpu", qn_fits_gpu, describe_gpu},
+    {"cpu", qn_fits_cpu, describe_cpu},
+    {"gpu", fits_gpu, describe_gpu},
+    {0},
+};
+const struct qn_candidate qn_conv_weights_candidates[] = {
+    {"cpu", qn_fits_cpu, describe_weights_cpu},
+    {"gpu", fits_gpu, describe_weights_gpu},
     {0},
 };

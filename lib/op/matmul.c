@@ -245,7 +245,7 @@ static struct qn_launch *add_launch(struct qn_work *work, const char *kernel,
 {
     struct qn_launch *launch = qn_work_add(work, "matmul", kernel,
                                            node->dtype);
-    launch->include = "transpose";
+    launch->include = "tile";
     qn_launch_define(launch, "TRANS_A", p->trans_a);
     qn_launch_define(launch, "TRANS_B", p->trans_b);
     add_operands(launch, p);
