@@ -114,6 +114,32 @@ static qn_node *qn_resample_grad(qn_graph *g, qn_node *const *in,
     return y ? y->op->grad(g, y, in[1], 0) : NULL;
 }
 
+// Of tables, all by p: p[0] random, p[1] overlapping.
+#define REGIONS_OF(p) p->count, p->shape.dims[0], p->p[0] != 0, p->p[1] != 0
+static qn_node *qn_region_max_grad(qn_graph *g, qn_node *const *in)
+{
+    qn_node *y = qn_region_max(g, in[0], in[1], in[2]);
+    return y ? y->op->grad(g, y, in[3], 0) : NULL;
+}
+static qn_node *qn_region_mean_grad(qn_graph *g, qn_node *const *in)
+{
+    qn_node *y = qn_region_mean(g, in[0], in[1], in[2]);
+    return y ? y->op->grad(g, y, in[3], 0) : NULL;
+}
+static qn_node *qn_fractional_max_pool_by(qn_graph *g, qn_node *const *in,
+                                          int count,
+                                          const struct ref_params *p)
+{
+    struct qn_fractional_params params = {
+        .size = {p->shape.dims[0], p->shape.dims[1]},
+        .pseudo = p->p[0] == 0, .overlapping = p->p[1] != 0};
+    if (count == 3)
+        params.draw = (struct qn_random_params){in[1], in[2], p->path};
+    return (qn_fractional_max_pool)(g, in[0], &params);
+}
+#undef qn_fractional_max_pool
+#define qn_fractional_max_pool qn_fractional_max_pool_by
+
 #define BUILDERS(X)                                                        \
     X(add, in[0], in[1])                                                   \
     X(sub, in[0], in[1])                                                   \
@@ -177,6 +203,13 @@ static qn_node *qn_resample_grad(qn_graph *g, qn_node *const *in,
     X(avg_pool_grad, in, WINDOWS)                                          \
     X(resample, in[0], p)                                                  \
     X(resample_grad, in, p)                                                \
+    X(fractional_regions, in[0], REGIONS_OF(p))                            \
+    X(region_max, in[0], in[1], in[2])                                     \
+    X(region_max_grad, in)                                                 \
+    X(region_mean, in[0], in[1], in[2])                                    \
+    X(region_mean_grad, in)                                                \
+    X(fractional_max_pool, in, count, p)                                   \
+    X(adaptive_avg_pool, in[0], p->shape.dims[0], p->shape.dims[1])        \
     X(reshape, in[0], SHAPE_OF(p))                                         \
     X(transpose, in[0], p->order)                                          \
     X(broadcast_to, in[0], SHAPE_OF(p))                                    \

@@ -17,6 +17,7 @@ const struct case_group case_groups[] = {
     {"matmul", cases_add_matmul},       {"conv", cases_add_conv},
     {"classify", cases_add_classify},   {"norm", cases_add_norm},
     {"pool", cases_add_pool},
+    {"regions", cases_add_regions},
     {"resample", cases_add_resample},
     {"chains", cases_add_chains},       {"random", cases_add_random},
     {NULL, NULL},

@@ -95,6 +95,7 @@ void cases_add_broadcast(void);
 void cases_add_reduce(void);
 void cases_add_norm(void);
 void cases_add_pool(void);
+void cases_add_regions(void);
 void cases_add_resample(void);
 void cases_add_shape(void);
 void cases_add_matmul(void);

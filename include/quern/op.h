@@ -291,6 +291,28 @@ QN_API qn_node *qn_random_bernoulli(qn_graph *g, qn_shape shape, double p,
 QN_API qn_node *qn_dropconnect(qn_graph *g, qn_node *x, qn_node *w, double p,
                                const struct qn_random_params *params);
 
+// ---- pooling over regions by chance, or evenly cut ----
+// Fractional max-pooling (Graham 2014) of x[n, c, h, w] to `size`: regions of
+// two lengths, floor and ceil of h / size, in random order, or with `pseudo`
+// in the even order ceil(h / size (i + u)) - ceil(h / size u) with a random u;
+// each sample has regions of its own, for rows and for columns. Regions lie
+// side by side; `overlapping` ones hold the next one's first row too.
+struct qn_fractional_params {
+    int64_t size[2];
+    bool pseudo;
+    bool overlapping;
+    struct qn_random_params draw; // no seed: fixed regions, pseudo with u = 1/2
+};
+#define qn_fractional_params(...) \
+    (&(struct qn_fractional_params){__VA_ARGS__})
+QN_API qn_node *
+qn_fractional_max_pool(qn_graph *g, qn_node *x,
+                       const struct qn_fractional_params *params);
+// mean x[n, c, h, w] over rows floor(i h / height) to
+// ceil((i + 1) h / height) - 1, and columns likewise
+QN_API qn_node *qn_adaptive_avg_pool(qn_graph *g, qn_node *x, int64_t height,
+                                     int64_t width);
+
 // ---- state ----
 // The variable becomes x at the end of the step; readers in this step see its
 // old value. At most one assignment per variable and graph.
@@ -382,6 +404,10 @@ QN_API int qn_op_describe(int index, qn_op_info *info);
     qn_upsample_nearest(QN_AT(g), __VA_ARGS__)
 #define qn_upsample_bilinear(g, ...) \
     qn_upsample_bilinear(QN_AT(g), __VA_ARGS__)
+#define qn_fractional_max_pool(g, ...) \
+    qn_fractional_max_pool(QN_AT(g), __VA_ARGS__)
+#define qn_adaptive_avg_pool(g, ...) \
+    qn_adaptive_avg_pool(QN_AT(g), __VA_ARGS__)
 #define qn_reshape(g, ...) qn_reshape(QN_AT(g), __VA_ARGS__)
 #define qn_transpose(g, ...) qn_transpose(QN_AT(g), __VA_ARGS__)
 #define qn_broadcast_to(g, ...) qn_broadcast_to(QN_AT(g), __VA_ARGS__)

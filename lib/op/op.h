@@ -19,4 +19,16 @@ qn_node *qn_dropconnect_dx(qn_graph *g, qn_node *dy, qn_node *w, double p,
 qn_node *qn_dropconnect_dw(qn_graph *g, qn_node *x, qn_node *dy, double p,
                            const struct qn_random_params *params);
 
+// Where `out` regions over `in` elements begin and end, int32 [t, out, 2], from
+// u[t, out], or [t, 1] unless random, in (0, 1); cl/regions.cl says how.
+struct qn_node *qn_fractional_regions(struct qn_graph *g, struct qn_node *u,
+                                      int64_t in, int64_t out, bool is_random,
+                                      bool is_overlapping);
+// Largest or mean element of each region of x[n, c, h, w]; one table [1, ...]
+// for all samples, or one for each.
+struct qn_node *qn_region_max(struct qn_graph *g, struct qn_node *x,
+                              struct qn_node *rows, struct qn_node *columns);
+struct qn_node *qn_region_mean(struct qn_graph *g, struct qn_node *x,
+                               struct qn_node *rows, struct qn_node *columns);
+
 #endif

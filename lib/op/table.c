@@ -90,6 +90,12 @@
     /* resample.c */                                                        \
     X(resample)                                                            \
     X(resample_grad)                                                       \
+    /* regions.c */                                                         \
+    X(fractional_regions)                                                  \
+    X(region_max)                                                          \
+    X(region_max_grad)                                                     \
+    X(region_mean)                                                         \
+    X(region_mean_grad)                                                    \
     /* softmax.c */                                                        \
     X(softmax)                                                             \
     X(log_softmax)                                                         \

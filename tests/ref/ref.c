@@ -85,6 +85,7 @@ ref_function *ref_find(const char *name)
         ref_random,
         ref_norm,
         ref_pool,
+        ref_regions,
         ref_resample,
     };
     for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)

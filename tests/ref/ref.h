@@ -69,6 +69,7 @@ extern const struct ref_op
     ref_random[],
     ref_norm[],
     ref_pool[],
+    ref_regions[],
     ref_resample[];
 
 int64_t ref_count(const struct ref_shape *shape);
