@@ -1,4 +1,6 @@
 // Pooling over images.
+#include <math.h>
+
 #include "graph/graph.h"
 #include "nn/layer.h"
 #include "quern/op.h"
@@ -88,6 +90,60 @@ static qn_node *global_max(qn_graph *g, qn_node *x)
                : NULL;
 }
 
+// ---- adaptive_avg_pool ----
+
+static const struct qn_layer_key adaptive_keys[] = {
+    {"size", "pair", "of the result", 1, (1 << 15) - 1, NAN, NULL},
+    {0},
+};
+
+static qn_node *build_adaptive(qn_graph *g, qn_node *x,
+                               const struct qn_layer_use *use)
+{
+    return qn_adaptive_avg_pool(g, x, (int64_t)use->values[0],
+                                (int64_t)use->widths[0]);
+}
+
+// ---- fractional_max_pool ----
+
+enum { RATIO, SIZE, REGIONS, OVERLAPPING };
+
+static const struct qn_layer_key fractional_keys[] = {
+    [RATIO] = {"ratio", "number", "height or width to that of the result", 1,
+               1 << 15, 1.4142135623730951, NULL},
+    [SIZE] = {"size", "pair", "of the result; 0: as ratio says", 0,
+              (1 << 15) - 1, 0, NULL},
+    [REGIONS] = {"regions", "choice",
+                 "order of the two lengths: any, or evenly mixed", 0, 1, 0,
+                 "random|pseudo"},
+    [OVERLAPPING] = {"overlapping", "boolean",
+                     "regions share their borders", 0, 1, 0, NULL},
+    {0},
+};
+
+// The nearest whole number below, but 20 for 32 / 1.6.
+static int64_t shrink(int64_t side, double size, double ratio)
+{
+    const int64_t less = (int64_t)floor((double)side / ratio + 1e-9);
+    return size > 0 ? (int64_t)size : less > 1 ? less : 1;
+}
+
+static qn_node *build_fractional(qn_graph *g, qn_node *x,
+                                 const struct qn_layer_use *use)
+{
+    const double *v = use->values;
+    if (!is_images(g, "fractional_max_pool", x))
+        return NULL;
+    return qn_fractional_max_pool(
+        g, x,
+        qn_fractional_params(
+            .size = {shrink(x->shape.dims[2], v[SIZE], v[RATIO]),
+                     shrink(x->shape.dims[3], use->widths[SIZE], v[RATIO])},
+            .pseudo = v[REGIONS] == 1, .overlapping = v[OVERLAPPING] != 0,
+            .draw = {.seed = use->stochastic ? use->seed : NULL,
+                     .step = use->step, .use = "regions"}));
+}
+
 const struct qn_layer qn_layers_pool[] = {
     {.name = "maxpool", .formula = "y = largest x in each window",
      .keys = max_keys, .build = build_max},
@@ -97,5 +153,12 @@ const struct qn_layer qn_layers_pool[] = {
      .apply = global_mean},
     {.name = "global_max_pool",
      .formula = "y[n, c] = largest of x[n, c, :, :]", .apply = global_max},
+    {.name = "adaptive_avg_pool",
+     .formula = "y = mean x of size regions, as even as can be",
+     .keys = adaptive_keys, .build = build_adaptive},
+    {.name = "fractional_max_pool",
+     .formula = "y = largest x in each region; training: regions drawn for "
+                "each sample; predicting: fixed ones",
+     .keys = fractional_keys, .build = build_fractional},
     {0},
 };

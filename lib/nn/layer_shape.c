@@ -50,11 +50,83 @@ static qn_node *build_subsample(qn_graph *g, qn_node *x,
     return more > 0 ? qn_pad(g, x, NULL, (int64_t[4]){0, more}, NULL) : x;
 }
 
+// ---- zero_pad ----
+
+enum { PADDING, BEHIND };
+
+static const struct qn_layer_key pad_keys[] = {
+    [PADDING] = {"padding", "pair", "rows and columns of zeros on each side",
+                 0, 1 << 20, 1, NULL},
+    [BEHIND] = {"behind", "pair", "below and right; -1: as padding", -1,
+                1 << 20, -1, NULL},
+    {0},
+};
+
+static int64_t behind(double padding, double behind)
+{
+    return (int64_t)(behind < 0 ? padding : behind);
+}
+
+static qn_node *build_pad(qn_graph *g, qn_node *x,
+                          const struct qn_layer_use *use)
+{
+    const double *h = use->values, *w = use->widths;
+    if (!x)
+        return NULL;
+    if (x->shape.rank != 4) {
+        qn_graph_fail(g, QN_BAD_SHAPE,
+                      "zero_pad: needs images [n, c, h, w], not %d "
+                      "dimensions",
+                      x->shape.rank);
+        return NULL;
+    }
+    const int64_t low[] = {0, 0, (int64_t)h[PADDING], (int64_t)w[PADDING]};
+    const int64_t high[] = {0, 0, behind(h[PADDING], h[BEHIND]),
+                            behind(w[PADDING], w[BEHIND])};
+    return qn_pad(g, x, low, high, NULL);
+}
+
+// ---- upsample ----
+
+enum { SCALE, MODE, CORNERS };
+
+static const struct qn_layer_key upsample_keys[] = {
+    [SCALE] = {"scale", "pair", "how many times as high and wide", 1, 1 << 10,
+               2, NULL},
+    [MODE] = {"mode", "choice", "how pixels between come about", 0, 1, 0,
+              "nearest|bilinear"},
+    [CORNERS] = {"align_corners", "boolean",
+                 "bilinear: the corners of both images fall together", 0, 1,
+                 0, NULL},
+    {0},
+};
+
+static qn_node *build_upsample(qn_graph *g, qn_node *x,
+                               const struct qn_layer_use *use)
+{
+    if (!x)
+        return NULL;
+    const bool has_sides = x->shape.rank == 4;
+    const int64_t height =
+        has_sides ? x->shape.dims[2] * (int64_t)use->values[SCALE] : 0;
+    const int64_t width =
+        has_sides ? x->shape.dims[3] * (int64_t)use->widths[SCALE] : 0;
+    return use->values[MODE] == 0
+               ? qn_upsample_nearest(g, x, height, width)
+               : qn_upsample_bilinear(g, x, height, width,
+                                      use->values[CORNERS] != 0);
+}
+
 const struct qn_layer qn_layers_shape[] = {
     {.name = "flatten", .formula = "y[n, :] = all of x[n, ...]",
      .apply = qn_layer_flatten},
     {.name = "subsample",
      .formula = "y = x[:, :, ::stride, ::stride], with zero channels behind",
      .keys = subsample_keys, .build = build_subsample},
+    {.name = "zero_pad", .formula = "y = x with zeros around",
+     .keys = pad_keys, .build = build_pad},
+    {.name = "upsample",
+     .formula = "y = x, scale times as high and wide, nearest or bilinear",
+     .keys = upsample_keys, .build = build_upsample},
     {0},
 };

@@ -262,6 +262,27 @@ for count in (False, True):
           one("avgpool", kernel=3, stride=2, padding=1, ceil_mode=True,
               count_include_pad=count),
           nn.AvgPool2d(3, 2, 1, True, count), [2, 3, 8, 10])
+for mode, corners in (("nearest", None), ("bilinear", False),
+                      ("bilinear", True)):
+    keys = {"scale": [3, 2], "mode": mode}
+    if corners:
+        keys["align_corners"] = True
+    layer(f"upsample {mode}, corners {corners}", one("upsample", **keys),
+          nn.Upsample(scale_factor=(3, 2), mode=mode, align_corners=corners),
+          [2, 3, 5, 7])
+layer("zero_pad", one("zero_pad", padding=[1, 2], behind=[0, 3]),
+      nn.ZeroPad2d((2, 3, 1, 0)), [2, 3, 5, 7])
+layer("adaptive_avg_pool", one("adaptive_avg_pool", size=[3, 4]),
+      nn.AdaptiveAvgPool2d((3, 4)), [2, 3, 5, 7])
+layer("adaptive_avg_pool, even", one("adaptive_avg_pool", size=[3, 2]),
+      nn.AdaptiveAvgPool2d((3, 2)), [2, 3, 6, 8])
+# Fixed: ceil(2.25 (i + 1/2)) - 2 is 0, 2, 4, 6, 9.
+layer("fractional_max_pool, predicting",
+      one("fractional_max_pool", size=[4, 3]),
+      lambda x: torch.stack([torch.stack([
+          x[..., a:b, c:d].amax((-2, -1)) for c, d in ((0, 2), (2, 4), (4, 6))],
+          -1) for a, b in ((0, 2), (2, 4), (4, 6), (6, 9))], -2),
+      [2, 3, 9, 6])
 layer("global_avg_pool", one("global_avg_pool"),
       nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), [2, 3, 5, 7])
 layer("global_max_pool", one("global_max_pool"),
