@@ -105,9 +105,13 @@ static inline void copy_row(global const REAL *in, const long row,
 {
     for (int q = 0; q < count; q += VW) {
         const int from = column + q * step;
-        if (step == 1 && row + from >= 0 && row + from + VW <= total) {
-            const RV place = LANE + K(from);
-            const RV v = vload16(0, in + row + from);
+        if (step <= 2 && row + from >= 0 && row + from + step * VW <= total) {
+            const RV place = K(from) + LANE * K(step);
+            RV v = vload16(0, in + row + from), odd;
+            if (step == 2) {
+                const RV next = vload16(1, in + row + from);
+                UNZIP(v, next, v, odd);
+            }
             vstore16(SEL((place >= K(0)) & (place < K(B)), v, K(0)), 0,
                      to + q);
             continue;

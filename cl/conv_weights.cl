@@ -10,6 +10,8 @@
 
 #if CPU
 
+#define THIN_K 9
+
 // Bands are those of conv_shape.cl; y is transposed, so that lanes are its
 // channels:
 //
@@ -131,6 +133,73 @@ SINGLE kernel void conv_weights(WEIGHTS_PARAMS(restrict))
 SINGLE kernel void conv_weights_narrow(WEIGHTS_PARAMS(restrict))
 {
     sum_chunk(2 * TILE_M, 1, WEIGHTS_ARGS);
+}
+
+// Adds the products of `count` lanes of y with what the places take there.
+INLINE void multiply_lanes(REAL16 *sum, global const REAL *const *x,
+                           global const REAL *y, const int count)
+{
+    const REAL16 row = load_real(y, count);
+    UNROLL for (int k = 0; k < THIN_K; k++)
+        sum[k] = fma(load_real(x[k], count), row, sum[k]);
+}
+
+// Adds the band's products of channel m of y and THIN_K places of the kernel,
+// those beyond the last one being repeated.
+static inline void multiply_rows(const struct band *b,
+                                 global const REAL *planes,
+                                 global const int *table, const int places,
+                                 global const REAL *y, const long image,
+                                 global REAL *result)
+{
+    REAL16 sum[THIN_K];
+    UNROLL for (int k = 0; k < THIN_K; k++)
+        sum[k] = (REAL16)(0);
+    for (int n = 0; n < b->images; n++, y += image) {
+        for (int q = 0; q < b->pixels; q += VW) {
+            global const REAL *x[THIN_K];
+            UNROLL for (int k = 0; k < THIN_K; k++)
+                x[k] = planes + n * b->size + table[min(k, places - 1)] + q;
+            if (q + VW <= b->pixels)
+                multiply_lanes(sum, x, y + q, VW);
+            else
+                multiply_lanes(sum, x, y + q, b->pixels - q);
+        }
+    }
+    REAL flat[THIN_K];
+    UNROLL for (int k = 0; k < THIN_K; k++)
+        flat[k] = sum_lanes(sum[k]);
+    for (int k = 0; k < min(THIN_K, places); k++)
+        result[k * VW] += flat[k];
+}
+
+// For groups of one or two output channels: lanes are pixels, and y is taken
+// as it is.
+SINGLE kernel void conv_weights_thin(WEIGHTS_PARAMS(restrict))
+{
+    const int item = get_group_id(0), g = get_group_id(1);
+    const int depth = L * KH * KW;
+    const long slot = item * get_num_groups(1) + g;
+    global REAL *planes = scratch + scratch_size * slot;
+    global int *table = tables + padded * slot;
+    global REAL *result = partial + slot * padded * VW;
+    for (int k = 0; k < padded; k++)
+        vstore16((REAL16)(0), k, result);
+    for (int u = item * span; u < min((item + 1) * span, units); u++) {
+        const int block = u / bands, row = (u - block * bands) * rows;
+        const struct band b =
+            make_band(AXIS_Y(0), AXIS_X(0), block * images,
+                      min(images, N - block * images), row, rows, S_y);
+        fill_planes(in, &b, g, planes, G, L, A, B, (long)N * G * L * A * B,
+                    S_y, S_x);
+        fill_table(&b, L, S_y, table);
+        for (int m = 0; m < M; m++)
+            for (int k = 0; k < depth; k += THIN_K)
+                multiply_rows(&b, planes, table + k, depth - k,
+                              y + (((long)b.image * G + g) * M + m) * Y * X +
+                                  (long)row * X,
+                              (long)G * M * Y * X, result + k * VW + m);
+    }
 }
 
 // w[G][M][K] is the sum of the partial results. An item takes 16 x 16.

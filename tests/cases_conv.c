@@ -134,7 +134,8 @@ static const struct config configs[] = {
     {1, 6, 9, {5, 5}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, .groups = 3},
     {1, 4, 20, {6, 5}, {2, 2}, {2, 1}, .groups = 2},
     {1, 4, 6, {5, 5}, {1, 1}, .groups = 2},
-    {2, 5, 5, {6, 7}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, .groups = 5, .variant = "depthwise"},
+    {2, 5, 5, {6, 7}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, .groups = 5,
+     .variant = "depthwise"},
     {1, 3, 3, {9, 18}, {3, 3}, {2, 2}, {1, 1}, {1, 1}, .groups = 3},
     {1, 3, 6, {7, 7}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, .groups = 3},
     {1, 4, 4, {8, 8}, {5, 5}, {1, 1}, {4, 4}, {4, 4}, {2, 2}, .groups = 4},
@@ -142,7 +143,8 @@ static const struct config configs[] = {
     {2, 1, 1, {17, 16}, {1, 1}, .variant = "chunks", .is_large = true},
     // Enough whole tiles for a kernel with large ones.
     {1, 2, 64, {16, 16}, {1, 1}, .variant = "whole tiles", .is_large = true},
-    {1, 64, 64, {2, 1}, {2, 2}, {1, 1}, {1, 1}, {1, 1}, .variant = "whole tiles", .is_large = true},
+    {1, 64, 64, {2, 1}, {2, 2}, {1, 1}, {1, 1}, {1, 1},
+     .variant = "whole tiles", .is_large = true},
 };
 
 static void add_configs(void)

@@ -254,20 +254,24 @@ static void describe_weights_cpu(const struct qn_node *node,
 {
     const struct shape s = shape_of(node);
     const int64_t element = (int64_t)qn_dtype_size(node->dtype);
-    const bool is_narrow = s.m <= VECTOR;
+    const bool is_narrow = s.m <= VECTOR, is_thin = s.m <= THIN;
     const int64_t width = is_narrow ? VECTOR : 2 * VECTOR;
     const int64_t k = round_up(s.l * s.kernel[0] * s.kernel[1], PAD_K);
     const int64_t m = round_up(s.m, width);
-    const struct bands b = find_bands(&s, element, WEIGHT_PIXELS, 1, limits);
+    const struct bands b = find_bands(
+        &s, element, is_thin ? PIXELS : WEIGHT_PIXELS, 1, limits);
     const int64_t columns =
-        (b.images * b.rows * extent_of(&s, 1) + VECTOR) * m;
+        is_thin ? 0 : (b.images * b.rows * extent_of(&s, 1) + VECTOR) * m;
     const int partial =
         qn_work_scratch(work, element * b.items * s.g * m * k);
     const int scratch = qn_work_scratch(
         work, element * b.items * s.g * (b.planes + columns));
     const int table = qn_work_scratch(work, 4 * b.items * s.g * k);
     struct qn_launch *launch = qn_work_add(
-        work, "conv_weights", is_narrow ? "conv_weights_narrow" : "conv_weights",
+        work, "conv_weights",
+        is_thin     ? "conv_weights_thin"
+        : is_narrow ? "conv_weights_narrow"
+                    : "conv_weights",
         node->dtype);
     launch->include = SHARED;
     qn_launch_buffer(launch, QN_OPERAND_IN);
