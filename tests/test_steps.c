@@ -281,8 +281,17 @@ START_TEST(losses_of_convolutions_are_pytorchs)
 }
 END_TEST
 
+// Convolutions, batch normalisation, mean pooling, a residual block; smooth, so
+// that rounding stays rounding: PyTorch's float32 is 5e-7 from its float64.
+START_TEST(losses_of_a_smooth_net_are_pytorchs)
+{
+    expect_losses("losses_smooth.json", "golden-smooth", 1e-5);
+}
+END_TEST
+
 QN_CHECK_MAIN("steps", every_step_is_logged, run_in_pieces_is_the_same,
               every_seventh_step_is_logged,
               samples_that_find_no_room_are_told_of,
               losses_of_dense_layers_are_pytorchs,
-              losses_of_convolutions_are_pytorchs)
+              losses_of_convolutions_are_pytorchs,
+              losses_of_a_smooth_net_are_pytorchs)
