@@ -91,6 +91,17 @@ static void add_views(void)
     }
 }
 
+// Gradients through a view, for rows whose gradient needs x.
+static void add_viewed_gradients(void)
+{
+    static const int rows[] = {1, 3, 4, 8, 9}; // abs, log, sqrt, clamp, relu
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+        struct qn_case c = unary_case(&unaries[rows[r]], DIMS(7, 3, 11));
+        c.in[0].view = r % 2 ? VIEW_STEPPED : VIEW_TRANSPOSED;
+        case_add(&c);
+    }
+}
+
 static void add_integers(void)
 {
     static const qn_dtype types[] = {QN_INT32, QN_UINT8};
@@ -164,6 +175,20 @@ static void add_binaries(void)
         c.variant = "edge values";
         c.in[0].fill = c.in[1].fill = FILL_EDGES;
         c.has_grad = false;
+        case_add(&c);
+    }
+}
+
+// Gradients summed over what broadcasts: div, pow, max, min.
+static void add_broadcast_gradients(void)
+{
+    for (int r = 3; r <= 6; r++) {
+        struct qn_case c =
+            binary_case(&binaries[r], DIMS(7, 1, 11), DIMS(3, 1));
+        case_add(&c);
+        c = binary_case(&binaries[r], DIMS(5, 13), DIMS(5, 13));
+        c.in[0].view = VIEW_TRANSPOSED;
+        c.in[1].view = VIEW_INNER;
         case_add(&c);
     }
 }
@@ -243,8 +268,10 @@ void cases_add_pointwise(void)
     add_unaries();
     add_sizes();
     add_views();
+    add_viewed_gradients();
     add_integers();
     add_binaries();
+    add_broadcast_gradients();
     add_integer_pairs();
     add_selects();
     add_casts();
