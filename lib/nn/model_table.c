@@ -45,6 +45,16 @@
           DROPOUT(0.5) "," CONV_RELU(192, 3, "") ","                     \
           CONV_RELU(192, 1, "") "," CONV_RELU(10, 1, "") "," MEAN)
 
+// ---- network in network ----
+
+#define FRACTIONAL "{\"type\":\"fractional_max_pool\",\"overlapping\":true}"
+#define MLPCONV(a, kernel, b, c) \
+    CONV_RELU(a, kernel, "") "," CONV_RELU(b, 1, "") "," CONV_RELU(c, 1, "")
+#define NIN_FRACTIONAL                                                   \
+    MODEL(MLPCONV(192, 5, 160, 96) "," FRACTIONAL "," DROPOUT(0.5) ","    \
+          MLPCONV(192, 5, 192, 192) "," FRACTIONAL "," DROPOUT(0.5) "," \
+          MLPCONV(192, 3, 192, 10) "," MEAN)
+
 // ---- residual networks ----
 
 #define BLOCK(n, more, shortcut)                                      \
@@ -81,6 +91,9 @@ static const struct qn_model_row rows[] = {
     {"all-cnn", ALL_CNN,
      "All-CNN-C, for 32x32 images; Springenberg, Dosovitskiy, Brox, "
      "Riedmiller: Striving for simplicity, ICLR 2015 workshop"},
+    {"nin-fractional", NIN_FRACTIONAL,
+     "for 32x32 images; Lin, Chen, Yan: Network in network, ICLR 2014, with "
+     "the pooling of Graham: Fractional max-pooling, 2014"},
     {"resnet20", RESNET20,
      "for 32x32 images; He, Zhang, Ren, Sun: Deep residual learning for image "
      "recognition, CVPR 2016, shortcuts without parameters"},
