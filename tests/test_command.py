@@ -141,6 +141,10 @@ class Tables(unittest.TestCase):
             shown = run("list", table).stdout
             for row in tables[table]:
                 self.assertIn(row["name"], shown)
+        keys = {row["name"]: row["keys"] for row in tables["layers"]}
+        self.assertIn("filters, kernel=3, stride=1, padding=same", keys["conv"])
+        self.assertIn("bias=true, init=default", keys["dense"])
+        self.assertIn("approximate=none", keys["gelu"])
 
     def test_summary(self):
         args = ("summary", "32-relu-10", "--batch-size", "64", "--optimizer",

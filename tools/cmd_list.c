@@ -27,7 +27,28 @@ static bool op_row(int index, const char *cells[COLUMNS])
     return true;
 }
 
-// "units, bias=1, ...": the keys with their defaults, where these are numbers.
+// What the key is at when a model does not name it; "" if it must be named.
+static void show_default(const struct qn_layer_key *key, char *text,
+                         size_t size)
+{
+    const char *word = key->choices;
+    text[0] = 0;
+    if (isnan(key->value))
+        return;
+    if (strcmp(key->type, "initializer") == 0) {
+        snprintf(text, size, "=default");
+    } else if (strcmp(key->type, "boolean") == 0) {
+        snprintf(text, size, "=%s", key->value != 0 ? "true" : "false");
+    } else if (word && (strcmp(key->type, "choice") == 0 || key->value < 0)) {
+        for (int i = 0; i < (int)key->value; i++)
+            word += strcspn(word, "|") + 1;
+        snprintf(text, size, "=%.*s", (int)strcspn(word, "|"), word);
+    } else {
+        snprintf(text, size, "=%g", key->value);
+    }
+}
+
+// "units, bias=true, ...": the keys with their defaults.
 static const char *layer_keys(const qn_layer *layer)
 {
     static char text[512];
@@ -35,14 +56,10 @@ static const char *layer_keys(const qn_layer *layer)
     const struct qn_layer_key *key;
     text[0] = 0;
     for (int i = 0; (key = qn_layer_key_at(layer, i)); i++) {
-        bool is_number = strcmp(key->type, "initializer") != 0 &&
-                         strcmp(key->type, "choice") != 0 &&
-                         !isnan(key->value);
-        used += snprintf(text + used, sizeof text - (size_t)used, "%s%s",
-                         i ? ", " : "", key->name);
-        if (is_number)
-            used += snprintf(text + used, sizeof text - (size_t)used, "=%g",
-                             key->value);
+        char value[64];
+        show_default(key, value, sizeof value);
+        used += snprintf(text + used, sizeof text - (size_t)used, "%s%s%s",
+                         i ? ", " : "", key->name, value);
         if (used + 100 > (int)sizeof text)
             break;
     }
