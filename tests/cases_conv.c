@@ -141,6 +141,8 @@ static const struct config configs[] = {
     {1, 4, 4, {8, 8}, {5, 5}, {1, 1}, {4, 4}, {4, 4}, {2, 2}, .groups = 4},
     // Enough pixels for two chunks of the weights' gradient.
     {2, 1, 1, {17, 16}, {1, 1}, .variant = "chunks", .is_large = true},
+    // Wider than a unit of work.
+    {1, 1, 1, {4, 300}, {1, 1}, .variant = "chunks", .is_large = true},
     // Enough whole tiles for a kernel with large ones.
     {1, 2, 64, {16, 16}, {1, 1}, .variant = "whole tiles", .is_large = true},
     {1, 64, 64, {2, 1}, {2, 2}, {1, 1}, {1, 1}, {1, 1},

@@ -146,9 +146,10 @@ static struct bands find_bands(const struct shape *s, int64_t element,
     const int64_t want = 4 * max_of(limits->compute_units, 1);
     const int64_t height = extent_of(s, 0), width = extent_of(s, 1);
     struct bands b = {.rows = height};
-    while (b.rows > 1 && (planes_of(s, b.rows) > room ||
-                          b.rows * width > pixels))
-        b.rows = qn_divide_up(height, qn_divide_up(height, b.rows) + 1);
+    for (int64_t count = 2; b.rows > 1 && (planes_of(s, b.rows) > room ||
+                                           b.rows * width > pixels);
+         count++)
+        b.rows = qn_divide_up(height, count);
     b.bands = qn_divide_up(height, b.rows);
     const int64_t most = max_of(s->n * b.bands * parts / want, 1);
     b.images = b.bands > 1 ? 1
