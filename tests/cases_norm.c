@@ -23,6 +23,7 @@ static const struct ref_shape shapes[] = {
     SHAPE(2, 5, 8, 8),   SHAPE(2, 3, 7, 9),    SHAPE(2, 2, 9, 29),
     SHAPE(40, 2, 8, 8),  SHAPE(3, 2, 40, 30),  SHAPE(1, 2, 70, 61),
     SHAPE(2, 3, 2, 3, 4), SHAPE(5, 1, 47, 53),  SHAPE(9, 3, 33, 32),
+    SHAPE(520, 2), // columns of several chunks on a GPU too
 };
 enum { SHAPE_COUNT = sizeof shapes / sizeof *shapes };
 
@@ -52,6 +53,9 @@ static void add_batch_norm(void)
         case_add(&c);
     }
     struct qn_case c = make("batch_norm", 6, 2); // gamma alone
+    case_add(&c);
+    c = make("batch_norm", SHAPE_COUNT - 1, 3);
+    c.variant = "in chunks";
     case_add(&c);
     for (int v = VIEW_TRANSPOSED; v < VIEW_REPEATED; v++) {
         c = make("batch_norm", 17, 3);
