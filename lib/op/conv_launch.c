@@ -30,16 +30,6 @@ static void count_work(struct qn_launch *launch, const struct qn_node *node)
                              qn_node_size(node->inputs[1]));
 }
 
-static int64_t min_of(int64_t x, int64_t y)
-{
-    return x < y ? x : y;
-}
-
-static int64_t max_of(int64_t x, int64_t y)
-{
-    return x > y ? x : y;
-}
-
 static int64_t round_up(int64_t x, int64_t y)
 {
     return qn_divide_up(x, y) * y;
@@ -101,7 +91,8 @@ static void add_shape(struct qn_launch *launch, const struct shape *s)
 // Classes of taps, and taps of a class at most.
 static int64_t class_count(const struct shape *s)
 {
-    return min_of(s->step[0], s->kernel[0]) * min_of(s->step[1], s->kernel[1]);
+    return qn_smaller(s->step[0], s->kernel[0]) *
+           qn_smaller(s->step[1], s->kernel[1]);
 }
 
 static int64_t class_taps(const struct shape *s, int i)
@@ -143,7 +134,7 @@ static struct bands find_bands(const struct shape *s, int64_t element,
                                const struct qn_limits *limits)
 {
     const int64_t room = ROOM / element;
-    const int64_t want = 4 * max_of(limits->compute_units, 1);
+    const int64_t want = 4 * qn_larger(limits->compute_units, 1);
     const int64_t height = extent_of(s, 0), width = extent_of(s, 1);
     struct bands b = {.rows = height};
     for (int64_t count = 2; b.rows > 1 && (planes_of(s, b.rows) > room ||
@@ -151,11 +142,11 @@ static struct bands find_bands(const struct shape *s, int64_t element,
          count++)
         b.rows = qn_divide_up(height, count);
     b.bands = qn_divide_up(height, b.rows);
-    const int64_t most = max_of(s->n * b.bands * parts / want, 1);
+    const int64_t most = qn_larger(s->n * b.bands * parts / want, 1);
     b.images = b.bands > 1 ? 1
-                           : max_of(min_of(room / planes_of(s, b.rows),
+                           : qn_larger(qn_smaller(room / planes_of(s, b.rows),
                                            pixels / (b.rows * width)), 1);
-    b.images = min_of(min_of(b.images, most), s->n);
+    b.images = qn_smaller(qn_smaller(b.images, most), s->n);
     b.blocks = qn_divide_up(s->n, b.images);
     b.units = parts * b.blocks * b.bands;
     b.span = qn_divide_up(b.units, want);
@@ -372,7 +363,7 @@ static int64_t count_chunks(int64_t groups, int64_t pixels,
 {
     enum { LEAST = 256 };
     const int64_t want = qn_divide_up(4 * limits->compute_units, groups);
-    return max_of(min_of(want, pixels / LEAST), 1);
+    return qn_larger(qn_smaller(want, pixels / LEAST), 1);
 }
 
 static void describe_weights_gpu(const struct qn_node *node,

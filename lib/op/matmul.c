@@ -275,11 +275,6 @@ static int64_t round_up(int64_t x, int64_t y)
     return divide_up(x, y) * y;
 }
 
-static int64_t min_of(int64_t x, int64_t y)
-{
-    return x < y ? x : y;
-}
-
 // The kernel's PITCH.
 static int64_t pitch_of(int64_t extent)
 {
@@ -309,7 +304,7 @@ static struct split limit_split(const struct product *p, int64_t width,
     const int64_t blocks = divide_up(p->k, most);
     struct split s = {.depth = round_up(divide_up(p->k, blocks), VECTOR)};
     s.panel_size = s.depth * width * element;
-    const int64_t room = min_of(MOST_BLOCK + MOST_BLOCK / 8,
+    const int64_t room = qn_smaller(MOST_BLOCK + MOST_BLOCK / 8,
                                 limits->local_size - s.panel_size);
     s.rows = VECTOR;
     while (s.rows < p->m &&
@@ -338,9 +333,9 @@ static struct split split_for(const struct product *p, int64_t width,
     const struct split limit = limit_split(p, width, element, limits);
     const int units = limits->compute_units > 0 ? limits->compute_units : 1;
     const int64_t fewest = divide_up(p->m, limit.rows);
-    const int64_t most_rows = min_of(divide_up(p->m, TILE_ROWS),
+    const int64_t most_rows = qn_smaller(divide_up(p->m, TILE_ROWS),
                                      fewest + units);
-    const int64_t most_cols = min_of(divide_up(p->n, width), 4 * units);
+    const int64_t most_cols = qn_smaller(divide_up(p->n, width), 4 * units);
     struct split best = limit;
     double least = -1;
     for (int64_t i = fewest; i <= most_rows; i++)

@@ -77,16 +77,6 @@ struct pass {
     bool is_columns;
 };
 
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t larger(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
 // Chunks of equal size, from the sizes alone, so that no result depends on the
 // number of cores.
 static void cut(struct pass *pass, bool is_cpu)
@@ -95,7 +85,7 @@ static void cut(struct pass *pass, bool is_cpu)
     int64_t rows = is_cpu ? LINES : GROUP_LINES;
     pass->r1_chunk = pass->r1;
     if (!pass->is_columns) {
-        rows = larger(1, piece / pass->r1);
+        rows = qn_larger(1, piece / pass->r1);
         if (pass->r1 >= 2 * piece)
             pass->r1_chunk =
                 qn_divide_up(qn_divide_up(pass->r1, pass->r1 / piece), 64) *
@@ -160,7 +150,7 @@ static void add_cpu_grid(struct qn_launch *launch, const struct qn_node *node,
                              qn_divide_up(pass->k1, TILE_COLUMNS));
     if (!pass->is_columns) {
         const int64_t span =
-            larger(1, SPAN / (pass->r0_chunk * pass->r1_chunk));
+            qn_larger(1, SPAN / (pass->r0_chunk * pass->r1_chunk));
         qn_launch_long(launch, units);
         qn_launch_long(launch, span);
         qn_launch_long(launch, qn_node_count(node->inputs[0]));
@@ -177,9 +167,9 @@ static void add_gpu_grid(struct qn_launch *launch, const struct qn_node *node,
     const int64_t group = qn_group_size(
         limits, pass->is_columns
                     ? GROUP
-                    : smaller(GROUP, larger(32, pass->r0_chunk *
+                    : qn_smaller(GROUP, qn_larger(32, pass->r0_chunk *
                                                     pass->r1_chunk / 4)));
-    const int64_t width = smaller(group, GROUP_COLUMNS);
+    const int64_t width = qn_smaller(group, GROUP_COLUMNS);
     const int64_t tiles = qn_divide_up(pass->k1, width);
     if (pass->is_columns)
         qn_launch_long(launch, tiles);

@@ -61,16 +61,6 @@ static qn_status infer_grad(struct qn_node *node)
 
 // ---- launches ----
 
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t larger(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
 static int64_t size_of(const struct qn_pool *pool, bool is_out)
 {
     int64_t size = 1;
@@ -113,7 +103,7 @@ static void add_grid(struct qn_launch *launch, const struct qn_limits *limits,
                      int64_t count, int64_t each, int64_t total)
 {
     if (limits->variant == QN_VARIANT_CPU) {
-        const int64_t span = larger(1, SPAN / each);
+        const int64_t span = qn_larger(1, SPAN / each);
         qn_launch_long(launch, count);
         qn_launch_long(launch, span);
         qn_launch_grid(launch, (size_t)qn_divide_up(count, span), 1, 1, 1, 1);
@@ -133,7 +123,7 @@ static int64_t line_size(const struct qn_node *node, int64_t windows,
     const int64_t padded = qn_divide_up(windows, LANES) * LANES;
     const int64_t length =
         (padded - 1) * w->stride + (w->kernel - 1) * w->dilation + 1;
-    return (larger(length, columns) + 2 * LANES) *
+    return (qn_larger(length, columns) + 2 * LANES) *
            (int64_t)qn_dtype_size(node->graph->real);
 }
 
@@ -157,9 +147,9 @@ static void describe_pool(const struct qn_node *node,
     add_dims(launch, pool);
     add_grid(launch, limits, count / out, row_work(pool), count);
     if (is_cpu) {
-        const int64_t tile = smaller(
+        const int64_t tile = qn_smaller(
             qn_divide_up(out, LANES),
-            larger(1, LINE / (LANES * pool->dims[2].stride))) * LANES;
+            qn_larger(1, LINE / (LANES * pool->dims[2].stride))) * LANES;
         qn_launch_long(launch, qn_node_count(node->inputs[0]));
         qn_launch_int(launch, tile);
         qn_launch_int(launch, pool->has_pad);

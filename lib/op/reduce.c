@@ -65,16 +65,6 @@ struct pass {
     double scale;
 };
 
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t larger(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
 static int64_t r0_chunks(const struct pass *pass)
 {
     return qn_divide_up(pass->r0, pass->r0_chunk);
@@ -90,14 +80,14 @@ static int64_t r1_chunks(const struct pass *pass)
 static void cut(struct pass *pass)
 {
     const int64_t lanes =
-        pass->is_columns ? smaller(pass->k1, TILE_COLUMNS) : pass->r1;
+        pass->is_columns ? qn_smaller(pass->k1, TILE_COLUMNS) : pass->r1;
     const int64_t total = pass->r0 * lanes;
     pass->r0_chunk = pass->r0;
     pass->r1_chunk = pass->r1;
     if (total < 2 * CHUNK)
         return;
-    const int64_t piece = larger(CHUNK, qn_divide_up(total, MAX_CHUNKS));
-    const int64_t rows = larger(piece / lanes, 1);
+    const int64_t piece = qn_larger(CHUNK, qn_divide_up(total, MAX_CHUNKS));
+    const int64_t rows = qn_larger(piece / lanes, 1);
     pass->r0_chunk = qn_divide_up(pass->r0, qn_divide_up(pass->r0, rows));
     if (!pass->is_columns && pass->r1 >= 2 * piece)
         pass->r1_chunk =
@@ -134,8 +124,8 @@ static void add_cpu(const struct qn_node *node, const struct qn_limits *limits,
         node, pass, pass->is_columns ? "reduce_columns" : "reduce_rows", work);
     qn_launch_long(launch, pass->k0 * pass->r0 * pass->k1 * pass->r1);
     if (pass->is_columns) {
-        const int64_t width = smaller(pass->k1, TILE_COLUMNS);
-        const int64_t span = larger(1, SPAN / (pass->r0_chunk * width));
+        const int64_t width = qn_smaller(pass->k1, TILE_COLUMNS);
+        const int64_t span = qn_larger(1, SPAN / (pass->r0_chunk * width));
         qn_launch_long(launch, pass->k0);
         qn_launch_long(launch, span);
         qn_launch_long(launch, pass->r0);
@@ -146,7 +136,7 @@ static void add_cpu(const struct qn_node *node, const struct qn_limits *limits,
     } else {
         const int64_t outputs = pass->k0 * pass->k1;
         const int64_t span =
-            larger(1, SPAN / (pass->r0_chunk * pass->r1_chunk));
+            qn_larger(1, SPAN / (pass->r0_chunk * pass->r1_chunk));
         qn_launch_long(launch, outputs);
         qn_launch_long(launch, span);
         qn_launch_long(launch, pass->r0);
@@ -178,7 +168,7 @@ static void add_gpu(const struct qn_node *node, const struct qn_limits *limits,
         qn_launch_grid(launch, (size_t)qn_divide_up(outputs, group), 1, 1,
                        (size_t)group, 1);
     } else if (pass->is_columns) {
-        const int64_t width = smaller(group, GROUP_COLUMNS);
+        const int64_t width = qn_smaller(group, GROUP_COLUMNS);
         const int64_t tiles = qn_divide_up(pass->k1, width);
         struct qn_launch *launch =
             add_launch(node, pass, "reduce_columns", work);

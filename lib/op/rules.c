@@ -138,6 +138,16 @@ int64_t qn_group_size(const struct qn_limits *limits, int64_t want)
     return size;
 }
 
+int64_t qn_smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+int64_t qn_larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
 int64_t qn_divide_up(int64_t a, int64_t b)
 {
     return (a + b - 1) / b;

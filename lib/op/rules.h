@@ -47,6 +47,8 @@ bool qn_fits_gpu(const struct qn_node *node, const struct qn_limits *limits);
 // The largest power of two that is neither above `want` nor above what the
 // device takes as a work-group.
 int64_t qn_group_size(const struct qn_limits *limits, int64_t want);
+int64_t qn_smaller(int64_t a, int64_t b);
+int64_t qn_larger(int64_t a, int64_t b);
 int64_t qn_divide_up(int64_t a, int64_t b);
 
 // A tensor as [OUTER][C][INNER] around one axis: OUTER * INNER lines of C.
