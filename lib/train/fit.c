@@ -22,7 +22,7 @@ struct fit {
     char folder[QN_PATH_SIZE]; // empty: no files
     json_t *settings_json;     // NULL: no files
     qn_store *store;
-    struct qn_train_stage full, rest;
+    struct qn_stepper *stepper;
     struct qn_predictor *predictor;
     struct qn_meter *meter;
     int32_t *order;
@@ -159,18 +159,12 @@ static qn_status fill_store(struct fit *fit, qn_error *error)
 
 static qn_status build(struct fit *fit, qn_error *error)
 {
-    const struct qn_settings *settings = &fit->settings;
-    const qn_dataset *data = settings->dataset;
-    int64_t rest = data->train_count % settings->batch_size;
     QN_TRY(check_room(fit, error));
     fit->store = qn_store_create(fit->device, error);
     if (!fit->store)
         return QN_DEVICE;
-    QN_TRY(qn_train_stage_create(fit->device, fit->store, settings,
-                                 settings->batch_size, &fit->full, error));
-    if (rest)
-        QN_TRY(qn_train_stage_create(fit->device, fit->store, settings, rest,
-                                     &fit->rest, error));
+    QN_TRY(qn_stepper_create(fit->device, fit->store, &fit->settings,
+                             &fit->stepper, error));
     QN_TRY(qn_meter_create(fit->store, &fit->meter, error));
     return fill_store(fit, error);
 }
@@ -247,33 +241,6 @@ static qn_status set_up(struct fit *fit, const qn_run *run, qn_error *error)
 
 // ---- saving ----
 
-// Whether every parameter is a number: a checkpoint of others is worth
-// nothing.
-static qn_status check_parameters(struct fit *fit, qn_error *error)
-{
-    for (int i = 0; i < qn_store_count(fit->store); i++) {
-        qn_store_entry entry;
-        QN_TRY(qn_store_entry_at(fit->store, i, &entry));
-        if (strcmp(entry.group, "parameters") != 0)
-            continue;
-        int64_t count = qn_shape_count(&entry.shape);
-        size_t size = (size_t)count * sizeof(float);
-        float *values = malloc(size);
-        if (!values)
-            return qn_fail_memory(error, size);
-        qn_status status = qn_store_read(fit->store, i, values, size, error);
-        for (int64_t k = 0; k < count && status == QN_OK; k++)
-            if (!isfinite(values[k]))
-                status = qn_fail(error, QN_NOT_FINITE,
-                                 "parameter %s is not finite after step "
-                                 "%lld: a smaller learning rate may help",
-                                 entry.name, (long long)fit->state.step);
-        free(values);
-        QN_TRY(status);
-    }
-    return QN_OK;
-}
-
 // The settings as JSON are made when first needed, after the first step: the
 // check sum of the data takes a while.
 static qn_status begin_files(struct fit *fit, qn_error *error)
@@ -287,7 +254,7 @@ static qn_status save(struct fit *fit, const char *name, qn_error *error)
 {
     if (!has_folder(fit))
         return QN_OK;
-    QN_TRY(check_parameters(fit, error));
+    QN_TRY(qn_check_parameters(fit->store, fit->state.step, error));
     return qn_folder_save(fit->folder, name, fit->store, fit->settings_json,
                           &fit->state, error);
 }
@@ -312,25 +279,16 @@ static qn_status check_reading(const struct fit *fit, qn_error *error)
 
 // ---- steps ----
 
-static qn_status run_step(struct fit *fit, struct qn_train_stage *stage,
-                          int64_t batch, qn_error *error)
+static qn_status run_step(struct fit *fit, int64_t count, qn_error *error)
 {
-    const struct qn_settings *settings = &fit->settings;
-    qn_plan *plan = stage->plan;
     struct qn_run_state *state = &fit->state;
-    qn_status status = qn_plan_set(plan, stage->first, (double)state->sample);
-    if (status == QN_OK)
-        status = qn_plan_set(plan, stage->fresh, state->sample == 0);
-    if (status == QN_OK)
-        status = qn_plan_set(plan, stage->step, (double)(state->step + 1));
-    if (status == QN_OK)
-        status = qn_plan_set(plan, stage->lr, settings->lr);
-    if (status == QN_OK)
-        status = qn_plan_run(plan);
-    if (status != QN_OK)
-        return qn_fail(error, status, "%s", qn_plan_error(plan)->text);
+    const struct qn_step step = {.number = state->step + 1,
+                                 .sample = state->sample,
+                                 .count = count,
+                                 .lr = fit->settings.lr};
+    QN_TRY(qn_stepper_run(fit->stepper, &step, error));
     state->step++;
-    state->sample += batch;
+    state->sample += count;
     return QN_OK;
 }
 
@@ -455,13 +413,12 @@ static qn_status run_steps(struct fit *fit, qn_error *error)
     while (fit->state.sample < count && !is_over(fit)) {
         int64_t left = count - fit->state.sample;
         int64_t batch = fit->settings.batch_size;
-        struct qn_train_stage *stage = left < batch ? &fit->rest : &fit->full;
-        bool is_first = !stage->has_run;
+        batch = batch < left ? batch : left;
+        bool is_first = !qn_stepper_has_run(fit->stepper, batch);
         // What came before counts; this step does not.
         if (is_first && fit->state.sample > 0)
             QN_TRY(catch_up(fit, error));
-        QN_TRY(run_step(fit, stage, batch < left ? batch : left, error));
-        stage->has_run = true;
+        QN_TRY(run_step(fit, batch, error));
         QN_TRY(after_step(fit, is_first, error));
     }
     return QN_OK;
@@ -558,23 +515,11 @@ static qn_status run_epochs(struct fit *fit, qn_error *error)
 
 // ---- the result ----
 
-static int64_t count_parameters(const qn_store *store)
-{
-    int64_t count = 0;
-    for (int i = 0; i < qn_store_count(store); i++) {
-        qn_store_entry entry;
-        if (qn_store_entry_at(store, i, &entry) == QN_OK &&
-            strcmp(entry.group, "parameters") == 0)
-            count += qn_shape_count(&entry.shape);
-    }
-    return count;
-}
-
 static qn_status fill_result(struct fit *fit, qn_error *error)
 {
     const struct qn_run_state *state = &fit->state;
     qn_fit_result *result = fit->result;
-    result->parameters = count_parameters(fit->store);
+    result->parameters = qn_count_parameters(fit->store);
     result->epochs = state->epoch;
     result->steps = state->step;
     result->seconds = qn_os_seconds() - fit->start;
@@ -596,8 +541,7 @@ static void finish(struct fit *fit)
 {
     qn_meter_destroy(&fit->meter);
     qn_predictor_destroy(&fit->predictor);
-    qn_train_stage_finish(&fit->rest);
-    qn_train_stage_finish(&fit->full);
+    qn_stepper_destroy(&fit->stepper);
     qn_store_destroy(&fit->store);
     json_decref(fit->settings_json);
     free(fit->order);

@@ -50,6 +50,13 @@ json_t *qn_state_json(const struct qn_run_state *state);
 qn_status qn_state_parse(const json_t *json, struct qn_run_state *state,
                          qn_error *error);
 
+// ---- parameters of a store (parameters.c) ----
+
+// Fails where one is not finite after step `step`: a checkpoint of such is
+// worth nothing.
+qn_status qn_check_parameters(qn_store *store, int64_t step, qn_error *error);
+int64_t qn_count_parameters(const qn_store *store);
+
 // ---- files of a run (run.c) ----
 
 enum { QN_PATH_SIZE = 1200 };
@@ -112,6 +119,26 @@ qn_status qn_train_stage_create(qn_device *device, qn_store *store,
                                 int64_t batch, struct qn_train_stage *stage,
                                 qn_error *error);
 void qn_train_stage_finish(struct qn_train_stage *stage);
+
+// ---- a step (step.c) ----
+
+// The plans for all sizes of batch of a run.
+struct qn_stepper;
+struct qn_step {
+    int64_t number; // from 1
+    int64_t sample; // its first one, in the order of the epoch
+    int64_t count;  // of samples
+    double lr;
+};
+qn_status qn_stepper_create(qn_device *device, qn_store *store,
+                            const struct qn_settings *settings,
+                            struct qn_stepper **out, qn_error *error);
+void qn_stepper_destroy(struct qn_stepper **stepper);
+// Whether a step of `count` samples has run before: its kernels are compiled.
+bool qn_stepper_has_run(const struct qn_stepper *stepper, int64_t count);
+// Enqueues a step and returns.
+qn_status qn_stepper_run(struct qn_stepper *stepper,
+                         const struct qn_step *step, qn_error *error);
 
 // Groups of the store that the training step uses beside those of model and
 // optimizer.
