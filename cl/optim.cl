@@ -1,115 +1,397 @@
-// Optimizers: each kernel updates a whole group of parameters in one launch.
+// Optimizers: each kernel updates all parameters of a model in one launch.
 //
 //   x[N]           parameters, updated in place
-//   dx[N]          gradient of the loss
+//   dx[...]        gradient of the loss, without the parameters that are frozen
 //   s, m, v[N]     state slots, updated in place; zeros before the first step
-//   lr, step       learning rate; number of this step, from 1
-//   penalty[N / BLOCK][3]  with PENALTY: l1, l2 and proximal l1 of each block,
-//                  which is the unit of alignment of parameters
-//   count          N, a multiple of 64 (groups are padded to 512 bytes)
-//   span           CPU: elements of a work-item, a multiple of 16
+//   average[N]     AVERAGE 1: moving average of x, with the weight average_rate
+//                  for the new x
+//   chunks[C][4]   pieces of one parameter each: first element in x, first in
+//                  dx, elements (a multiple of 64: groups are padded to 512
+//                  bytes), number of the parameter
+//   coefficients[P][6]  of a parameter: learning rate scale, L2 (with weight
+//                  decay), decoupled weight decay, L1, proximal L1, spare
+//   tensors[P][2]  first chunk of a parameter and how many it has
+//   norms[C][3]    of each chunk, see gradient_norms
+//   gate[1]        GATE 1: nothing changes where it is not finite
+//   watch[C]       WATCH 1: number of the first step with a bad gradient, or 0
+//   span           chunks that a group takes: CPU several, GPU 1
 //
-// CPU: a work-item walks a span by vectors of 16 lanes. GPU: a work-item an
-// element. The padding holds zeros in and zeros out.
+// CPU: a work-item walks its chunks by vectors of 16 lanes. GPU: a group shares
+// out a chunk. The padding holds zeros in and zeros out.
 //
 // A rule is one function here and one row in lib/nn/optimizer.c. Its arguments
-// stand in the order dx, lr, step, penalty, x, slots, constants of the row, count, span.
+// are HEAD, the slots, the row's constants (worked out by the host for each
+// step, with the learning rate in them where they are rates), TAIL. Between
+// BEGIN and END it handles the elements i of chunk a:
+//   AT(p), PUT(p, value)   elements of x or of a slot
+//   GRADIENT(x)            clipped, with weight decay and penalties
+//   STEP(x, rate, d)       stores x + rate d as the new parameters, with
+//                          decoupled decay and all that follows a step
 // Constants near 1 arrive with their complement (1 - beta), since the
 // difference would lose its digits in float.
 
+#ifndef GROUP
+#define GROUP 64
+#endif
+
 #if CPU
 #define RULE kernel SINGLE void
-#define FOR_EACH(i)                                                       \
-    for (long i = (long)get_group_id(0) * span,                           \
-              i##_end = min(i + span, count);                             \
-         i < i##_end; i += VW)
-#define AT(p, i) vload16(0, (p) + (i))
-#define PUT(p, i, value) vstore16((value), 0, (p) + (i))
+#define LOAD(p, i) vload16(0, (p) + (i))
+#define STORE(p, i, value) vstore16((value), 0, (p) + (i))
+#define FIRST_ELEMENT 0
+#define ELEMENT_STRIDE VW
+#define sum_of sum_lanes
 #else
 #define RULE kernel void
-#define FOR_EACH(i)                                                       \
-    for (long i = (long)get_global_id(0), i##_end = min(i + 1, count);    \
-         i < i##_end; i++)
-#define AT(p, i) (p)[i]
-#define PUT(p, i, value) (p)[i] = (value)
+#define LOAD(p, i) (p)[i]
+#define STORE(p, i, value) (p)[i] = (value)
+#define FIRST_ELEMENT (long)get_local_id(0)
+#define ELEMENT_STRIDE (long)get_local_size(0)
+#define sum_of
 #endif
 
 #ifndef PENALTY
 #define PENALTY 0
 #endif
+#ifndef AVERAGE
+#define AVERAGE 0
+#endif
+#ifndef WATCH
+#define WATCH 0
+#endif
+#ifndef GATE
+#define GATE 0
+#endif
+#ifndef CLIP_VALUE // 1: to [-clip_value, clip_value]
+#define CLIP_VALUE 0
+#endif
+#ifndef CLIP_NORM // 1: of each parameter; 2: of all together
+#define CLIP_NORM 0
+#endif
+#ifndef TRUST // 1: a rule wants the norms of its parameter
+#define TRUST 0
+#endif
+#define NORMS (CLIP_NORM || TRUST)
 
-// GRADIENT: with weight decay, an L2 penalty, and others:
-//   dx + (weight_decay + l2) x + l1 sign(x)
-// STEPPED: x after the step, and proximal L1, which takes the threshold
-//   t = lr times its l1 off |x|, down to an exact 0; NaN stays NaN.
+#if NORMS
+#define NORMS_HEAD global const REAL *norms, global const int *tensors,
+#else
+#define NORMS_HEAD
+#endif
+#if GATE
+#define GATE_HEAD global const REAL *gate,
+#define GATE_IS_SHUT (!isfinite(gate[0]))
+#else
+#define GATE_HEAD
+#define GATE_IS_SHUT false
+#endif
+#if CLIP_VALUE
+#define CLIP_VALUE_HEAD const REAL clip_value,
+#define CLIPPED(g) clamp((g), K(-clip_value), K(clip_value))
+#else
+#define CLIP_VALUE_HEAD
+#define CLIPPED(g) (g)
+#endif
+#if CLIP_NORM
+#define CLIP_NORM_HEAD const REAL clip_norm,
+#else
+#define CLIP_NORM_HEAD
+#endif
+#if AVERAGE
+#define AVERAGE_HEAD , global REAL *average, const REAL average_rate
+#else
+#define AVERAGE_HEAD
+#endif
+#if WATCH
+#define WATCH_HEAD , global int *watch, const uint step
+#else
+#define WATCH_HEAD
+#endif
+
+#define HEAD                                                              \
+    global const REAL *dx, global const int *chunks,                      \
+        global const REAL *coefficients, NORMS_HEAD GATE_HEAD             \
+        CLIP_VALUE_HEAD CLIP_NORM_HEAD const REAL lr,                     \
+        global REAL *x AVERAGE_HEAD WATCH_HEAD
+#define TAIL const int chunk_count, const int span
+
+struct chunk {
+    long at, count; // first element in x, elements
+    long shift;     // from there to the element of dx
+    int tensor;
+    REAL scale;     // of the learning rate
+    REAL l2, l1, threshold;
+    REAL decay; // what decoupled decay takes off: lr times it
+    REAL clip;  // factor of the gradient
+    REAL norm_g, norm_x; // TRUST: of its parameter, the gradient clipped
+};
+
+static inline struct chunk read_chunk(global const int *chunk,
+                                      global const REAL *coefficients,
+                                      const REAL lr)
+{
+    struct chunk a;
+    global const REAL *c = coefficients + 6 * chunk[3];
+    a.at = chunk[0];
+    a.shift = chunk[1] - chunk[0];
+    a.count = chunk[2];
+    a.tensor = chunk[3];
+    a.scale = c[0];
+    a.l2 = c[1];
+    a.decay = lr * c[0] * c[2];
+    a.l1 = c[3];
+    a.threshold = lr * c[0] * c[4];
+    a.clip = 1;
+    a.norm_g = a.norm_x = 0;
+    return a;
+}
+
+// ---- norms ----
+
+// sqrt of the sum over the chunks' squares, in a fixed order; by Kahan, since
+// chunks may be many. All items of a group come here together.
+static inline REAL norm_of(global const REAL *norms, const int first,
+                           const int count, const int column,
+                           local REAL *part)
+{
+    REAL sum = 0, rest = 0;
+#if CPU
+    for (int c = 0; c < count; c++) {
+#else
+    for (int c = get_local_id(0); c < count; c += get_local_size(0)) {
+#endif
+        const REAL more = norms[(first + c) * 3 + column] - rest;
+        const REAL next = sum + more;
+        rest = next - sum - more;
+        sum = next;
+    }
+#if !CPU
+    const int item = get_local_id(0);
+    barrier(CLK_LOCAL_MEM_FENCE);
+    part[item] = sum;
+    for (int reach = get_local_size(0) / 2; reach > 0; reach /= 2) {
+        barrier(CLK_LOCAL_MEM_FENCE);
+        if (item < reach)
+            part[item] += part[item + reach];
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    sum = part[0];
+#endif
+    return sqrt(sum);
+}
+
+// The factor that brings a norm down to `most`, as torch.nn.utils has it.
+static inline REAL clip_factor(const REAL norm, const REAL most)
+{
+    return min(most / (norm + (REAL)1e-6), (REAL)1);
+}
+
+#if CPU
+#define LOCAL_PART local REAL *part = 0;
+#else
+#define LOCAL_PART local REAL part[GROUP];
+#endif
+#if CLIP_NORM == 2
+#define CLIP_ALL                                                          \
+    LOCAL_PART                                                            \
+    const REAL factor =                                                   \
+        clip_factor(norm_of(norms, 0, chunk_count, 0, part), clip_norm);
+#elif NORMS
+#define CLIP_ALL LOCAL_PART const REAL factor = 1;
+#else
+#define CLIP_ALL
+#endif
+// The norms of chunk a's parameter, worked out where a new one begins.
+#if CLIP_NORM == 1 || TRUST
+#define KNOWN_NORMS struct chunk known; known.tensor = -1;
+#define TAKE_NORMS                                                        \
+    if (known.tensor != a.tensor) {                                       \
+        const int from = tensors[2 * a.tensor];                           \
+        const int many = tensors[2 * a.tensor + 1];                       \
+        known.tensor = a.tensor;                                          \
+        known.norm_g = norm_of(norms, from, many, 0, part);               \
+        known.clip = CLIP_NORM == 1 ? clip_factor(known.norm_g, CLIP_MOST) \
+                                    : factor;                             \
+        known.norm_g *= known.clip;                                       \
+        known.norm_x = TRUST ? norm_of(norms, from, many, 1, part) : 0;   \
+    }                                                                     \
+    a.clip = known.clip;                                                  \
+    a.norm_g = known.norm_g;                                              \
+    a.norm_x = known.norm_x;
+#elif NORMS
+#define KNOWN_NORMS
+#define TAKE_NORMS a.clip = factor;
+#else
+#define KNOWN_NORMS
+#define TAKE_NORMS
+#endif
+#if CLIP_NORM == 1
+#define CLIP_MOST clip_norm
+#else
+#define CLIP_MOST 1
+#endif
+
+// ---- the walk ----
+
+// NaN if one of the gradient's elements was not finite.
+#if WATCH
+#define WATCH_BEGIN RV bad = K(0);
+#define WATCH_ELEMENT bad = fma(LOAD(dx, i + a.shift), K(0), bad);
+#define WATCH_END                                                         \
+    const REAL all = sum_of(bad);                                         \
+    if (all != all)                                                       \
+        atomic_cmpxchg(&watch[c], 0, (int)step);
+#else
+#define WATCH_BEGIN
+#define WATCH_ELEMENT
+#define WATCH_END
+#endif
+
+#define BEGIN                                                             \
+    CLIP_ALL                                                              \
+    KNOWN_NORMS                                                           \
+    const int first = (int)get_group_id(0) * span;                        \
+    const int last = GATE_IS_SHUT ? first : min(first + span, chunk_count); \
+    for (int c = first; c < last; c++) {                                  \
+        struct chunk a = read_chunk(chunks + 4 * c, coefficients, lr);    \
+        TAKE_NORMS                                                        \
+        WATCH_BEGIN                                                       \
+        for (long i = a.at + FIRST_ELEMENT, end = a.at + a.count; i < end; \
+             i += ELEMENT_STRIDE) {                                       \
+            WATCH_ELEMENT
+#define END                                                               \
+        }                                                                 \
+        WATCH_END                                                         \
+    }
+
+#define AT(p) LOAD(p, i)
+#define PUT(p, value) STORE(p, i, value)
+
+// clip dx + l2 x + l1 sign(x)
+#if CLIP_NORM
+#define RAW_GRADIENT (K(a.clip) * CLIPPED(LOAD(dx, i + a.shift)))
+#else
+#define RAW_GRADIENT CLIPPED(LOAD(dx, i + a.shift))
+#endif
 #if PENALTY
-#define PENALTY_ARG global const REAL *penalty,
-#define BLOCK (512 / (long)sizeof(REAL))
-#define OF_BLOCK(i, column) penalty[(i) / BLOCK * 3 + (column)]
-#define GRADIENT(i, dx, x)                                               \
-    fma(K(weight_decay + OF_BLOCK(i, 1)), (x),                           \
-        fma(K(OF_BLOCK(i, 0)), sign(x), (dx)))
-#define STEPPED(i, x) shrink((x), lr * OF_BLOCK(i, 2))
+#define GRADIENT(x) \
+    fma(K(a.l2), (x), fma(K(a.l1), sign(x), RAW_GRADIENT))
+#else
+#define GRADIENT(x) fma(K(a.l2), (x), RAW_GRADIENT)
+#endif
 
+// Proximal L1 takes the threshold off |x|, down to an exact 0; NaN stays NaN.
 static inline RV shrink(const RV x, const REAL t)
 {
     return x - clamp(x, K(-t), K(t));
 }
+
+#if PENALTY
+#define SHRUNK(x) shrink((x), a.threshold)
 #else
-#define PENALTY_ARG
-#define GRADIENT(i, dx, x) fma(K(weight_decay), (x), (dx))
-#define STEPPED(i, x) (x)
+#define SHRUNK(x) (x)
 #endif
+#if AVERAGE
+#define PUT_AVERAGE(x1)                                                   \
+    const RV average0 = AT(average);                                      \
+    PUT(average, fma(K(average_rate), (x1) - average0, average0));
+#else
+#define PUT_AVERAGE(x1)
+#endif
+#define STEP(x0, rate, d)                                                 \
+    {                                                                     \
+        const RV x1 = SHRUNK(                                             \
+            fma((rate), (d), fma(K(-a.decay), (x0), (x0))));              \
+        PUT(x, x1);                                                       \
+        PUT_AVERAGE(x1)                                                   \
+    }
+
+// ---- the rules ----
 
 // x -= lr g
-RULE sgd(global const REAL *dx, const REAL lr, const REAL step,
-         PENALTY_ARG global REAL *x, const REAL weight_decay, const long count,
-         const long span)
+RULE sgd(HEAD, TAIL)
 {
-    FOR_EACH(i)
-    {
-        const RV x0 = AT(x, i);
-        const RV g = GRADIENT(i, AT(dx, i), x0);
-        PUT(x, i, STEPPED(i, fma(K(-lr), g, x0)));
-    }
+    BEGIN
+        const RV x0 = AT(x);
+        STEP(x0, K(-lr * a.scale), GRADIENT(x0))
+    END
 }
 
 // v = momentum v + g,  x -= lr v
-RULE momentum(global const REAL *dx, const REAL lr, const REAL step,
-              PENALTY_ARG global REAL *x, global REAL *v, const REAL rate,
-              const REAL weight_decay, const long count, const long span)
+RULE momentum(HEAD, global REAL *v, const REAL rate, TAIL)
 {
-    FOR_EACH(i)
-    {
-        const RV x0 = AT(x, i);
-        const RV g = GRADIENT(i, AT(dx, i), x0);
-        const RV v1 = fma(K(rate), AT(v, i), g);
-        PUT(v, i, v1);
-        PUT(x, i, STEPPED(i, fma(K(-lr), v1, x0)));
-    }
+    BEGIN
+        const RV x0 = AT(x);
+        const RV v1 = fma(K(rate), AT(v), GRADIENT(x0));
+        PUT(v, v1);
+        STEP(x0, K(-lr * a.scale), v1)
+    END
 }
 
 // m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
-// x -= lr m' / (sqrt(v') + eps),  m' = m / (1 - beta1^step),  v' likewise.
-// 1 - beta^step is -expm1(step log beta): exact to the last digits from the
-// first step on, without a power in double precision. `rate` has the minus.
-RULE adam(global const REAL *dx, const REAL lr, const REAL step,
-          PENALTY_ARG global REAL *x, global REAL *m, global REAL *v,
-          const REAL rest1, const REAL log_beta1, const REAL rest2,
-          const REAL log_beta2, const REAL eps, const REAL weight_decay,
-          const long count, const long span)
+// x -= rate m / (scale sqrt(v) + eps), with rate = lr / (1 - beta1^step) and
+// scale = 1 / sqrt(1 - beta2^step)
+RULE adam(HEAD, global REAL *m, global REAL *v, const REAL rate,
+          const REAL scale, const REAL eps, const REAL rest1,
+          const REAL rest2, TAIL)
 {
-    const REAL rate = lr / expm1(step * log_beta1);
-    const REAL scale = 1 / sqrt(-expm1(step * log_beta2));
-    FOR_EACH(i)
-    {
-        const RV x0 = AT(x, i), m0 = AT(m, i), v0 = AT(v, i);
-        const RV g = GRADIENT(i, AT(dx, i), x0);
+    BEGIN
+        const RV x0 = AT(x), m0 = AT(m), v0 = AT(v);
+        const RV g = GRADIENT(x0);
         const RV m1 = fma(K(rest1), g - m0, m0);
         const RV v1 = fma(K(rest2), fma(g, g, -v0), v0);
-        PUT(m, i, m1);
-        PUT(v, i, v1);
+        PUT(m, m1);
+        PUT(v, v1);
         const RV root = fma(sqrt(v1), K(scale), K(eps));
-        PUT(x, i, STEPPED(i, fma(K(rate), m1 / root, x0)));
+        STEP(x0, K(-rate * a.scale), m1 / root)
+    END
+}
+
+// ---- norms of the chunks ----
+
+// norms[c] = sum of g^2, sum of x^2, and 0 or, if an element of g is not
+// finite, NaN; g is clipped by value.
+kernel
+#if CPU
+SINGLE
+#endif
+void gradient_norms(global const REAL *dx, global const int *chunks,
+                    global const REAL *x, CLIP_VALUE_HEAD
+                    global REAL *norms, TAIL)
+{
+#if !CPU
+    local REAL part[3][GROUP];
+#endif
+    const int first = (int)get_group_id(0) * span;
+    const int last = min(first + span, chunk_count);
+    for (int c = first; c < last; c++) {
+        const long at = chunks[4 * c], shift = chunks[4 * c + 1] - at;
+        const long end = at + chunks[4 * c + 2];
+        RV sum_g = K(0), sum_x = K(0), bad = K(0);
+        for (long i = at + FIRST_ELEMENT; i < end; i += ELEMENT_STRIDE) {
+            const RV raw = LOAD(dx, i + shift), x0 = LOAD(x, i);
+            const RV g = CLIPPED(raw);
+            sum_g = fma(g, g, sum_g);
+            sum_x = fma(x0, x0, sum_x);
+            bad = fma(raw, K(0), bad);
+        }
+#if CPU
+        norms[3 * c] = sum_lanes(sum_g);
+        norms[3 * c + 1] = sum_lanes(sum_x);
+        norms[3 * c + 2] = sum_lanes(bad);
+#else
+        const int item = get_local_id(0);
+        part[0][item] = sum_g;
+        part[1][item] = sum_x;
+        part[2][item] = bad;
+        for (int reach = get_local_size(0) / 2; reach > 0; reach /= 2) {
+            barrier(CLK_LOCAL_MEM_FENCE);
+            for (int k = 0; item < reach && k < 3; k++)
+                part[k][item] += part[k][item + reach];
+        }
+        if (item == 0)
+            for (int k = 0; k < 3; k++)
+                norms[3 * c + k] = part[k][0];
+#endif
     }
 }

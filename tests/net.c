@@ -30,7 +30,6 @@ static qn_status build(struct net *net, qn_error *error)
     net->x = qn_input(g, "x", QN_FLOAT32,
                       qn_shape_of(NET_BATCH, NET_FEATURES));
     net->labels = qn_input(g, "labels", QN_INT32, qn_shape_of(NET_BATCH));
-    net->lr = qn_scalar(g, "lr");
     net->step = qn_scalar(g, "step");
     const struct qn_random_params draw = {qn_scalar(g, "seed"), net->step,
                                           "dropout"};
@@ -44,9 +43,7 @@ static qn_status build(struct net *net, qn_error *error)
         &(struct qn_reduce_params){0});
     struct qn_optimizer_params adam =
         qn_optimizer_defaults(qn_optimizer_find("adam"));
-    adam.lr = net->lr;
-    adam.step = net->step;
-    qn_optimizer_build(g, net->loss, &adam);
+    qn_optimizer_build(g, net->loss, &adam, &net->update);
     return qn_graph_check(g, error);
 }
 
@@ -78,8 +75,8 @@ static qn_status write_batch(struct net *net, qn_error *error)
     qn_status status = qn_plan_write(net->plan, net->x, x, sizeof x);
     if (status == QN_OK)
         status = qn_plan_write(net->plan, net->labels, labels, sizeof labels);
-    if (status == QN_OK)
-        status = qn_plan_set(net->plan, net->lr, 0.01);
+    net->at = qn_optimizer_start(net->update.optimizer);
+    net->at.lr = 0.01;
     return fail_plan(net, status, error);
 }
 
@@ -105,7 +102,11 @@ qn_status net_init(struct net *net, const char *cache, qn_error *error)
 
 qn_status net_step(struct net *net, qn_error *error)
 {
-    qn_status status = qn_plan_set(net->plan, net->step, ++net->steps_done);
+    net->at.step++;
+    qn_status status = qn_plan_set(net->plan, net->step,
+                                   (double)net->at.step);
+    if (status == QN_OK)
+        status = qn_optimizer_set(&net->update, net->plan, &net->at);
     if (status == QN_OK)
         status = qn_plan_run(net->plan);
     return fail_plan(net, status, error);

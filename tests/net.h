@@ -3,8 +3,8 @@
 #ifndef QN_NET_H
 #define QN_NET_H
 
-#include "quern/nn.h"
 #include "quern/op.h"
+#include "quern/optim.h"
 #include "quern/plan.h"
 
 enum { NET_BATCH = 16, NET_FEATURES = 12, NET_CLASSES = 10 };
@@ -12,10 +12,11 @@ enum { NET_BATCH = 16, NET_FEATURES = 12, NET_CLASSES = 10 };
 struct net {
     qn_device *device;
     qn_graph *graph;
-    qn_node *x, *labels, *lr, *step, *loss;
+    qn_node *x, *labels, *step, *loss;
+    struct qn_optimizer_update update;
+    struct qn_optimizer_step at;
     qn_store *store;
     qn_plan *plan;
-    double steps_done;
 };
 
 // Opens a device, whose programs are cached in `cache`, and plans the training

@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "qn_check.h"
-#include "quern/nn.h"
 #include "quern/op.h"
+#include "quern/optim.h"
 
 enum { MAX_COUNT = 6000, MAX_TENSORS = 3 };
 
@@ -138,7 +138,8 @@ struct run {
     qn_graph *g;
     qn_store *store;
     qn_plan *plan;
-    qn_node *lr, *step;
+    struct qn_optimizer_update update;
+    struct qn_optimizer_step at;
     char what[64]; // for messages
 };
 
@@ -170,10 +171,9 @@ static void start(struct run *run, struct problem *p,
 {
     qn_error error = {0};
     *run = (struct run){.problem = p, .g = qn_graph_create(p->real)};
-    run->lr = params.lr = qn_scalar(run->g, "lr");
-    run->step = params.step = qn_scalar(run->g, "step");
+    run->at = qn_optimizer_start(params.optimizer);
     qn_node *loss = build_loss(run->g, p);
-    qn_optimizer_build(run->g, loss, &params);
+    qn_optimizer_build(run->g, loss, &params, &run->update);
     ck_assert_ok(qn_graph_check(run->g, &error), error);
     run->store = qn_store_create(qn_check_device(), &error);
     ck_assert_msg(run->store != NULL, "%s", error.text);
@@ -195,9 +195,10 @@ static double lr_at(double lr, int step)
 static void advance(struct run *run, double lr, int from, int to)
 {
     for (int step = from; step <= to; step++) {
-        ck_assert_int_eq(qn_plan_set(run->plan, run->lr, lr_at(lr, step)),
+        run->at.step = step;
+        run->at.lr = lr_at(lr, step);
+        ck_assert_int_eq(qn_optimizer_set(&run->update, run->plan, &run->at),
                          QN_OK);
-        ck_assert_int_eq(qn_plan_set(run->plan, run->step, step), QN_OK);
         ck_assert_int_eq(qn_plan_run(run->plan), QN_OK);
     }
 }
@@ -361,8 +362,9 @@ START_TEST(late_steps_are_not_corrected)
     double x[MAX_COUNT], first[MAX_COUNT], second[MAX_COUNT];
     make_problem(&problem, QN_FLOAT32, 20, 0, 0);
     start(&run, &problem, qn_optimizer_defaults(qn_optimizer_find("adam")));
-    ck_assert_int_eq(qn_plan_set(run.plan, run.lr, 0.5), QN_OK);
-    ck_assert_int_eq(qn_plan_set(run.plan, run.step, 1e9), QN_OK);
+    run.at.step = 1000000000;
+    run.at.lr = 0.5;
+    ck_assert_int_eq(qn_optimizer_set(&run.update, run.plan, &run.at), QN_OK);
     ck_assert_int_eq(qn_plan_run(run.plan), QN_OK);
     copy_group(&run, "parameters", x, false);
     copy_group(&run, "optimizer.exp_avg", first, false);
@@ -422,20 +424,19 @@ START_TEST(wrong_settings_are_named)
     ck_assert_int_eq(qn_optimizer_hyper_find(row, "beta2"), 1);
     ck_assert_int_eq(qn_optimizer_hyper_find(row, "momentum"), -1);
     struct qn_optimizer_params params = qn_optimizer_defaults(row);
+    struct qn_optimizer_update update;
     qn_graph *g = qn_graph_create(QN_FLOAT32);
-    params.lr = qn_scalar(g, "lr");
-    params.step = qn_scalar(g, "step");
     params.hyper[1] = 1;
     make_problem(&problem, QN_FLOAT32, 3, 0, 0);
-    ck_assert_int_eq(qn_optimizer_build(g, build_loss(g, &problem), &params),
+    ck_assert_int_eq(qn_optimizer_build(g, build_loss(g, &problem), &params,
+                                        &update),
                      QN_BAD_ARGUMENT);
     qn_graph_check(g, &error);
     ck_assert_ptr_nonnull(strstr(error.text, "adam: beta2 is 1"));
     qn_graph_destroy(&g);
     g = qn_graph_create(QN_FLOAT32);
     params = qn_optimizer_defaults(row);
-    params.lr = params.step = qn_scalar(g, "lr");
-    ck_assert_int_eq(qn_optimizer_build(g, qn_constant(g, 1), &params),
+    ck_assert_int_eq(qn_optimizer_build(g, qn_constant(g, 1), &params, &update),
                      QN_BAD_ARGUMENT);
     error = (qn_error){0};
     qn_graph_check(g, &error);

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "qn_check.h"
-#include "quern/nn.h"
+#include "quern/optim.h"
 #include "quern/op.h"
 
 // ---- nodes ----
@@ -165,7 +165,8 @@ struct problem {
     qn_graph *g;
     qn_store *store;
     qn_plan *plan;
-    qn_node *lr, *step, *loss;
+    qn_node *loss;
+    struct qn_optimizer_update update;
     double c[ELEMENTS], t[ELEMENTS], x[ELEMENTS], first[ELEMENTS],
         second[ELEMENTS];
 };
@@ -234,11 +235,9 @@ static void start(struct problem *p, const struct qn_optimizer *row)
     for (int k = 0; k < TENSORS; k++)
         penalties[k] = tensors[k].penalty;
     struct qn_optimizer_params params = qn_optimizer_defaults(row);
-    params.lr = p->lr = qn_scalar(p->g, "lr");
-    params.step = p->step = qn_scalar(p->g, "step");
     params.penalties = penalties;
     p->loss = build_loss(p);
-    qn_optimizer_build(p->g, p->loss, &params);
+    qn_optimizer_build(p->g, p->loss, &params, &p->update);
     p->loss = qn_add(p->g, p->loss, qn_penalty_sum(p->g, penalties));
     ck_assert_ok(qn_graph_check(p->g, &error), error);
     p->store = qn_store_create(qn_check_device(), &error);
@@ -305,10 +304,12 @@ static void follow(const struct qn_optimizer *row, double lr, int steps,
 {
     static struct problem p;
     double got[ELEMENTS];
+    struct qn_optimizer_step at = qn_optimizer_start(row);
     start(&p, row);
+    at.lr = lr;
     for (int step = 1; step <= steps; step++) {
-        ck_assert_int_eq(qn_plan_set(p.plan, p.lr, lr), QN_OK);
-        ck_assert_int_eq(qn_plan_set(p.plan, p.step, step), QN_OK);
+        at.step = step;
+        ck_assert_int_eq(qn_optimizer_set(&p.update, p.plan, &at), QN_OK);
         ck_assert_int_eq(qn_plan_run(p.plan), QN_OK);
         double loss = advance(&p, row->name, lr, step);
         expect_output(p.plan, p.loss, row->name, &loss, 1);
@@ -415,14 +416,15 @@ static double distance_after(double lambda)
     loss = qn_add(g, loss, qn_penalty_tie(g, weights[0], weights[1], lambda));
     struct qn_optimizer_params params =
         qn_optimizer_defaults(qn_optimizer_find("sgd"));
-    params.lr = qn_scalar(g, "lr");
-    params.step = qn_scalar(g, "step");
-    qn_optimizer_build(g, loss, &params);
+    struct qn_optimizer_update update;
+    qn_optimizer_build(g, loss, &params, &update);
     ck_assert_ok(qn_graph_check(g, &error), error);
     qn_store *store = qn_store_create(qn_check_device(), &error);
     ck_assert_ok(qn_store_add(store, g, &error), error);
     qn_plan *plan = make_plan(g, store, &loss, 1);
-    ck_assert_int_eq(qn_plan_set(plan, params.lr, 0.02), QN_OK);
+    struct qn_optimizer_step at = qn_optimizer_start(params.optimizer);
+    at.lr = 0.02;
+    ck_assert_int_eq(qn_optimizer_set(&update, plan, &at), QN_OK);
     for (int i = 0; i < STEPS; i++)
         ck_assert_int_eq(qn_plan_run(plan), QN_OK);
     float left[8], right[8];

@@ -7,7 +7,7 @@
 
 #include "plan/plan.h"
 #include "qn_check.h"
-#include "quern/nn.h"
+#include "quern/optim.h"
 #include "quern/op.h"
 
 static qn_plan *make_plan(qn_graph *g, qn_store *store, qn_node **outputs,
@@ -341,9 +341,8 @@ START_TEST(training_step_has_few_launches)
     qn_node *loss = qn_mean(g, qn_softmax_cross_entropy(g, y, t), NULL);
     struct qn_optimizer_params adam =
         qn_optimizer_defaults(qn_optimizer_find("adam"));
-    adam.lr = qn_scalar(g, "lr");
-    adam.step = qn_scalar(g, "step");
-    qn_optimizer_build(g, loss, &adam);
+    struct qn_optimizer_update update;
+    qn_optimizer_build(g, loss, &adam, &update);
     qn_store *store = qn_store_create(qn_check_device(), &error);
     ck_assert_ok(qn_store_add(store, g, &error), error);
     qn_plan *plan = make_plan(g, store, &loss, 1);

@@ -57,9 +57,8 @@ static void build_graph(struct job *job, const struct qn_optimizer *row,
         qn_loss_defaults(qn_loss_find("softmax_cross_entropy"));
     *loss = qn_loss_build(g, &entropy, logits, labels);
     struct qn_optimizer_params update = qn_optimizer_defaults(row);
-    update.lr = qn_scalar(g, "lr");
-    update.step = step;
-    qn_optimizer_build(g, *loss, &update);
+    struct qn_optimizer_update nodes;
+    qn_optimizer_build(g, *loss, &update, &nodes);
 }
 
 static int make_plan(struct job *job)

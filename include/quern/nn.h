@@ -245,57 +245,6 @@ QN_API qn_node *qn_penalty_sum(qn_graph *graph,
 // NULL: there are none. To be added to the loss whose gradient is taken.
 QN_API qn_node *qn_model_ties(const qn_model *model, qn_graph *graph);
 
-// ---- optimizers ----
-
-enum { QN_MAX_SLOTS = 4, QN_MAX_HYPER = 8 };
-
-// One row of the table of optimizers: state slots, hyper-parameters and the
-// kernel that updates a whole group of parameters in one launch.
-struct qn_optimizer {
-    const char *name;
-    const char *formula;
-    const char *source;
-    const char *kernel; // in cl/optim.cl
-    int slot_count;
-    const char *slots[QN_MAX_SLOTS]; // "exp_avg", as PyTorch names them
-    int hyper_count;
-    struct {
-        const char *name; // "beta1"
-        double value;     // default
-        double minimum;
-        double maximum;
-    } hyper[QN_MAX_HYPER];
-    double lr; // default learning rate
-    // What the kernel takes by value, worked out in double precision from the
-    // hyper-parameters. NULL: the hyper-parameters themselves.
-    int constant_count;
-    void (*constants)(const double *hyper, double *constants);
-};
-QN_API const struct qn_optimizer *qn_optimizer_at(int index);
-QN_API const struct qn_optimizer *qn_optimizer_find(const char *name);
-// Index of a hyper-parameter by its name, or -1.
-QN_API int qn_optimizer_hyper_find(const struct qn_optimizer *optimizer,
-                                   const char *name);
-
-struct qn_optimizer_params {
-    const struct qn_optimizer *optimizer;
-    double hyper[QN_MAX_HYPER]; // all of them; see qn_optimizer_defaults
-    qn_node *lr;   // qn_scalar: learning rate of this step
-    qn_node *step; // qn_scalar: counts steps from 1
-    // What the update adds to the gradient and does after the step, of each
-    // parameter of the graph; NULL: nothing.
-    const struct qn_penalty *penalties;
-};
-// `params` with the row's defaults.
-QN_API struct qn_optimizer_params
-qn_optimizer_defaults(const struct qn_optimizer *optimizer);
-
-// Appends the update of all parameters of the graph along the gradient of
-// `loss`: gradients, one flat buffer, one launch. Slots are variables of the
-// groups "optimizer.<slot>" named as the parameters.
-QN_API qn_status qn_optimizer_build(qn_graph *graph, qn_node *loss,
-                                    const struct qn_optimizer_params *params);
-
 // ---- checkpoints (safetensors) ----
 
 // Named strings that travel in the file's __metadata__.

@@ -14,6 +14,7 @@
 #include "quern/op.h"
 #include "quern/plan.h"
 #include "quern/nn.h"
+#include "quern/optim.h"
 #include "quern/data.h"
 #include "quern/train.h"
 

@@ -8,6 +8,7 @@
 
 #include "quern/data.h"
 #include "quern/nn.h"
+#include "quern/optim.h"
 
 #ifdef __cplusplus
 extern "C" {

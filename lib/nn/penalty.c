@@ -1,6 +1,6 @@
-// Penalties on parameters. As nodes of a loss, or as a table of coefficients
-// with which the optimizer's launch applies them on its way.
-#include "nn/penalty.h"
+// Penalties on parameters, as nodes of a loss; those that the optimizer's launch
+// applies on its way are numbers here.
+#include "nn/model.h"
 
 #include <math.h>
 
@@ -88,19 +88,6 @@ static qn_node *make_table(qn_graph *g, const struct qn_penalty *penalties,
         }
     }
     return qn_constant_data(g, g->real, qn_shape_of(blocks, columns), data);
-}
-
-static void fill_update(const struct qn_penalty *penalty, double *row)
-{
-    row[0] = penalty->proximal ? 0 : penalty->l1;
-    row[1] = penalty->l2;
-    row[2] = penalty->proximal ? penalty->l1 : 0;
-}
-
-qn_node *qn_penalty_table(qn_graph *g, const struct qn_penalty *penalties)
-{
-    return penalties ? make_table(g, penalties, 3, fill_update)
-                     : qn_constant(g, 0);
 }
 
 static void fill_l1(const struct qn_penalty *penalty, double *row)

@@ -116,6 +116,7 @@
     /* state.c */                                                          \
     X(assign)                                                              \
     /* update.c */                                                         \
+    X(gradient_norms)                                                      \
     X(update)
 
 #define DECLARE(row) extern const struct qn_op qn_op_##row;

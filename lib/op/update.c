@@ -1,142 +1,213 @@
-// The row that updates parameters: one launch over a flat group. Which rule it
+// The row that updates parameters: one launch over all of them. Which rule it
 // follows is the name of a kernel; rules live in lib/nn/optimizer.c and
 // cl/optim.cl, and this file knows none of them.
 #include "op/update.h"
 
+#include "op/rules.h"
+
 enum {
     IN_GRADIENT,
+    IN_CHUNKS,
+    IN_TENSORS,
+    IN_COEFFICIENTS,
+    IN_NORMS,
+    IN_GATE,
     IN_LR,
     IN_STEP,
-    IN_PENALTY,
-    IN_PARAMETERS,
-    IN_SLOTS,
-    MAX_INPUTS = IN_SLOTS + QN_MAX_UPDATE_SLOTS,
-    // Spans of the CPU variant are multiples of this and at most 4 a core,
-    // enough for an even load.
-    PENALTY_COLUMNS = 3,
-    SPAN_ALIGN = 1024,
-    SPANS_PER_UNIT = 4,
+    IN_CONSTANTS,
+    IN_PARAMETERS = IN_CONSTANTS + QN_MAX_UPDATE_CONSTANTS,
+    IN_SLOTS, // then the average and the watch, as far as there are any
+    MAX_INPUTS = IN_SLOTS + QN_MAX_UPDATE_SLOTS + 2,
+    // Work-items of the CPU variant for each core: enough for an even load.
+    ITEMS_PER_UNIT = 4,
     GROUP_SIZE = 256,
 };
+_Static_assert((int)MAX_INPUTS <= 32, "`writes` has a bit for each input");
 
-static bool has_penalty(const struct qn_node *node)
+// An optional input before the states; what is not there is the constant 0.
+static bool has(const struct qn_node *node, int i)
 {
-    return node->inputs[IN_PENALTY]->shape.rank != 0;
+    return !qn_node_is(node->inputs[i], QN_OP_CONSTANT);
 }
 
-// A row of coefficients for each block of the gradient.
-static qn_status check_penalty(struct qn_node *node)
+static int average_at(const struct qn_update_params *params)
 {
-    const struct qn_node *gradient = node->inputs[IN_GRADIENT];
-    const struct qn_node *penalty = node->inputs[IN_PENALTY];
-    const int64_t blocks = (int64_t)qn_node_size(gradient) / QN_GROUP_ALIGN;
-    const qn_shape want = {2, {blocks, PENALTY_COLUMNS}};
-    if (!has_penalty(node) || (penalty->dtype == gradient->dtype &&
-                               qn_shape_equal(&penalty->shape, &want)))
+    return IN_SLOTS + params->slot_count;
+}
+
+static int watch_at(const struct qn_update_params *params)
+{
+    return average_at(params) + (params->average > 0);
+}
+
+static int64_t chunk_count(const struct qn_node *node)
+{
+    return node->inputs[IN_CHUNKS]->shape.dims[0];
+}
+
+// ---- checks ----
+
+static qn_status check_table(struct qn_node *node, int i, qn_dtype dtype,
+                             int64_t columns)
+{
+    const struct qn_node *table = node->inputs[i];
+    if (table->dtype == dtype && table->shape.rank == 2 &&
+        table->shape.dims[1] == columns)
+        return QN_OK;
+    return qn_node_fail(node, QN_BAD_SHAPE, "input %d is not %s [n, %lld]", i,
+                        qn_dtype_name(dtype), (long long)columns);
+}
+
+static qn_status check_state(struct qn_node *node, int i)
+{
+    const struct qn_node *state = node->inputs[i];
+    const struct qn_node *parameters = node->inputs[IN_PARAMETERS];
+    char have[128], want[128];
+    if (!qn_node_is(state, QN_OP_STATE))
+        return qn_node_fail(node, QN_BAD_ARGUMENT,
+                            "input %d is no state of a store", i);
+    if (state->dtype == parameters->dtype &&
+        qn_shape_equal(&state->shape, &parameters->shape))
+        return QN_OK;
+    return qn_node_fail(
+        node, QN_BAD_SHAPE, "group \"%s\" is %s %s, the parameters %s %s",
+        state->name, qn_dtype_name(state->dtype),
+        qn_shape_text(&state->shape, have, sizeof have),
+        qn_dtype_name(parameters->dtype),
+        qn_shape_text(&parameters->shape, want, sizeof want));
+}
+
+static qn_status check_watch(struct qn_node *node, int i)
+{
+    const struct qn_node *watch = node->inputs[i];
+    if (qn_node_is(watch, QN_OP_STATE) && watch->dtype == QN_INT32 &&
+        qn_node_count(watch) == chunk_count(node))
         return QN_OK;
     return qn_node_fail(node, QN_BAD_SHAPE,
-                        "the penalties are not %s [%lld, %d]",
-                        qn_dtype_name(gradient->dtype), (long long)blocks,
-                        PENALTY_COLUMNS);
+                        "the watch is no int32 [%lld] in a store",
+                        (long long)chunk_count(node));
+}
+
+static qn_status check_scalars(struct qn_node *node)
+{
+    const struct qn_update_params *params = node->params;
+    for (int i = IN_LR; i < IN_CONSTANTS + params->constant_count; i++)
+        if (!qn_node_is(node->inputs[i], QN_OP_LIVE))
+            return qn_node_fail(node, QN_BAD_ARGUMENT,
+                                "input %d is not made by qn_scalar", i);
+    if (has(node, IN_GATE) && (qn_node_count(node->inputs[IN_GATE]) != 1 ||
+                               node->inputs[IN_GATE]->dtype !=
+                                   node->inputs[IN_GRADIENT]->dtype))
+        return qn_node_fail(node, QN_BAD_SHAPE,
+                            "the gate is not one number of the graph's type");
+    return QN_OK;
 }
 
 static qn_status infer(struct qn_node *node)
 {
-    const struct qn_node *gradient = node->inputs[IN_GRADIENT];
-    for (int i = IN_PARAMETERS; i < node->input_count; i++) {
-        const struct qn_node *state = node->inputs[i];
-        char have[128], want[128];
-        if (!qn_node_is(state, QN_OP_STATE))
-            return qn_node_fail(node, QN_BAD_ARGUMENT,
-                                "input %d is no state of a store", i);
-        if (state->dtype != gradient->dtype ||
-            !qn_shape_equal(&state->shape, &gradient->shape))
-            return qn_node_fail(
-                node, QN_BAD_SHAPE, "group \"%s\" is %s %s, the gradient %s %s",
-                state->name, qn_dtype_name(state->dtype),
-                qn_shape_text(&state->shape, have, sizeof have),
-                qn_dtype_name(gradient->dtype),
-                qn_shape_text(&gradient->shape, want, sizeof want));
-    }
-    for (int i = IN_LR; i <= IN_STEP; i++)
-        if (!qn_node_is(node->inputs[i], QN_OP_LIVE))
-            return qn_node_fail(node, QN_BAD_ARGUMENT,
-                                "the %s is not made by qn_scalar",
-                                i == IN_LR ? "learning rate" : "step");
-    QN_TRY(check_penalty(node));
-    node->dtype = gradient->dtype;
+    const qn_dtype real = node->inputs[IN_GRADIENT]->dtype;
+    const struct qn_update_params *params = node->params;
+    QN_TRY(check_scalars(node));
+    QN_TRY(check_table(node, IN_CHUNKS, QN_INT32, QN_CHUNK_COLUMNS));
+    QN_TRY(check_table(node, IN_TENSORS, QN_INT32, QN_TENSOR_COLUMNS));
+    QN_TRY(check_table(node, IN_COEFFICIENTS, real, QN_COEFFICIENTS));
+    if (params->clip_norm || params->has_trust)
+        QN_TRY(check_table(node, IN_NORMS, real, QN_NORM_COLUMNS));
+    for (int i = IN_PARAMETERS; i < node->input_count; i++)
+        QN_TRY(i == watch_at(params) ? check_watch(node, i)
+                                     : check_state(node, i));
+    node->dtype = real;
     node->shape = (qn_shape){0};
     return QN_OK;
 }
 
-// The arguments that both variants begin with.
-static struct qn_launch *add_launch(const struct qn_node *node,
-                                    struct qn_work *work)
+// ---- launches ----
+
+// Chunks that a group takes, and the grid: CPU a few items a core, GPU a group
+// a chunk.
+static void set_grid(struct qn_launch *launch, const struct qn_limits *limits,
+                     int64_t chunks)
+{
+    const bool is_cpu = limits->variant == QN_VARIANT_CPU;
+    const int64_t items = (int64_t)limits->compute_units * ITEMS_PER_UNIT;
+    const int64_t span = is_cpu ? qn_divide_up(chunks, items) : 1;
+    const int64_t group = is_cpu ? 1 : qn_group_size(limits, GROUP_SIZE);
+    if (!is_cpu)
+        qn_launch_define(launch, "GROUP", group);
+    qn_launch_int(launch, chunks);
+    qn_launch_int(launch, span);
+    qn_launch_grid(launch, (size_t)qn_divide_up(chunks, span), 1, 1,
+                   (size_t)group, 1);
+}
+
+static void add_clipping(const struct qn_update_params *params,
+                         struct qn_launch *launch)
+{
+    if (params->clip_value > 0) {
+        qn_launch_define(launch, "CLIP_VALUE", 1);
+        qn_launch_real(launch, params->clip_value);
+    }
+    if (params->clip_norm) {
+        qn_launch_define(launch, "CLIP_NORM", params->clip_norm);
+        qn_launch_real(launch, params->most_norm);
+    }
+}
+
+// HEAD of cl/optim.cl.
+static void add_head(const struct qn_node *node, struct qn_launch *launch)
+{
+    const struct qn_update_params *params = node->params;
+    qn_launch_buffer(launch, QN_OPERAND_IN + IN_GRADIENT);
+    qn_launch_buffer(launch, QN_OPERAND_IN + IN_CHUNKS);
+    qn_launch_buffer(launch, QN_OPERAND_IN + IN_COEFFICIENTS);
+    if (params->has_penalty)
+        qn_launch_define(launch, "PENALTY", 1);
+    if (params->has_trust)
+        qn_launch_define(launch, "TRUST", 1);
+    if (params->has_trust || params->clip_norm) {
+        qn_launch_buffer(launch, QN_OPERAND_IN + IN_NORMS);
+        qn_launch_buffer(launch, QN_OPERAND_IN + IN_TENSORS);
+    }
+    if (has(node, IN_GATE)) {
+        qn_launch_define(launch, "GATE", 1);
+        qn_launch_buffer(launch, QN_OPERAND_IN + IN_GATE);
+    }
+    add_clipping(params, launch);
+    qn_launch_live(launch, QN_OPERAND_IN + IN_LR);
+    qn_launch_buffer(launch, QN_OPERAND_IN + IN_PARAMETERS);
+    if (params->average > 0) {
+        qn_launch_define(launch, "AVERAGE", 1);
+        qn_launch_buffer(launch, QN_OPERAND_IN + average_at(params));
+        qn_launch_real(launch, 1 - params->average);
+    }
+    if (params->is_watched) {
+        qn_launch_define(launch, "WATCH", 1);
+        qn_launch_buffer(launch, QN_OPERAND_IN + watch_at(params));
+        qn_launch_live_uint(launch, QN_OPERAND_IN + IN_STEP);
+    }
+}
+
+static void describe(const struct qn_node *node,
+                     const struct qn_limits *limits, struct qn_work *work)
 {
     const struct qn_update_params *params = node->params;
     const struct qn_node *gradient = node->inputs[IN_GRADIENT];
     struct qn_launch *launch =
         qn_work_add(work, "optim", params->kernel, gradient->dtype);
-    qn_launch_buffer(launch, QN_OPERAND_IN + IN_GRADIENT);
-    qn_launch_live(launch, QN_OPERAND_IN + IN_LR);
-    qn_launch_live(launch, QN_OPERAND_IN + IN_STEP);
-    if (has_penalty(node)) {
-        qn_launch_define(launch, "PENALTY", 1);
-        qn_launch_buffer(launch, QN_OPERAND_IN + IN_PENALTY);
-    }
-    for (int i = IN_PARAMETERS; i < node->input_count; i++)
-        qn_launch_buffer(launch, QN_OPERAND_IN + i);
+    add_head(node, launch);
+    for (int i = 0; i < params->slot_count; i++)
+        qn_launch_buffer(launch, QN_OPERAND_IN + IN_SLOTS + i);
     for (int i = 0; i < params->constant_count; i++)
-        qn_launch_real(launch, params->constants[i]);
-    qn_launch_long(launch, qn_node_count(gradient));
+        qn_launch_live(launch, QN_OPERAND_IN + IN_CONSTANTS + i);
+    set_grid(launch, limits, chunk_count(node));
     // The gradient is read; each state is read and written.
-    int passes = 1 + 2 * (node->input_count - IN_PARAMETERS);
-    launch->bytes = (double)passes * (double)qn_node_size(gradient);
-    return launch;
-}
-
-static bool fits_cpu(const struct qn_node *node,
-                     const struct qn_limits *limits)
-{
-    (void)node;
-    return limits->variant == QN_VARIANT_CPU;
-}
-
-static void describe_cpu(const struct qn_node *node,
-                         const struct qn_limits *limits, struct qn_work *work)
-{
-    int64_t count = qn_node_count(node->inputs[IN_GRADIENT]);
-    int64_t spans = (int64_t)limits->compute_units * SPANS_PER_UNIT;
-    int64_t span = (count + spans - 1) / spans;
-    span = (span + SPAN_ALIGN - 1) / SPAN_ALIGN * SPAN_ALIGN;
-    struct qn_launch *launch = add_launch(node, work);
-    qn_launch_long(launch, span);
-    qn_launch_grid(launch, (size_t)((count + span - 1) / span), 1, 1, 1, 1);
-}
-
-static bool fits_gpu(const struct qn_node *node,
-                     const struct qn_limits *limits)
-{
-    (void)node;
-    return limits->variant == QN_VARIANT_GPU;
-}
-
-static void describe_gpu(const struct qn_node *node,
-                         const struct qn_limits *limits, struct qn_work *work)
-{
-    int64_t count = qn_node_count(node->inputs[IN_GRADIENT]);
-    int64_t local = limits->max_group_size < GROUP_SIZE
-                        ? limits->max_group_size
-                        : GROUP_SIZE;
-    struct qn_launch *launch = add_launch(node, work);
-    qn_launch_long(launch, 1);
-    qn_launch_grid(launch, (size_t)((count + local - 1) / local), 1, 1,
-                   (size_t)local, 1);
+    const int states = watch_at(params) - IN_PARAMETERS;
+    launch->bytes = (double)(1 + 2 * states) * (double)qn_node_size(gradient);
 }
 
 static const struct qn_candidate candidates[] = {
-    {"cpu", fits_cpu, describe_cpu},
-    {"gpu", fits_gpu, describe_gpu},
+    {"cpu", qn_fits_cpu, describe},
+    {"gpu", qn_fits_gpu, describe},
     {0},
 };
 
@@ -144,7 +215,7 @@ const struct qn_op qn_op_update = {
     .name = "update",
     .source = "quern list optimizers",
     .formula = "parameters, slots = rule(gradient, parameters, slots, lr, "
-               "step, penalty)",
+               "constants)",
     .min_inputs = IN_SLOTS,
     .max_inputs = MAX_INPUTS,
     .flags = QN_OP_NO_GRAD,
@@ -153,23 +224,87 @@ const struct qn_op qn_op_update = {
     .writes = ~0u << IN_PARAMETERS,
 };
 
-struct qn_node *qn_update(struct qn_graph *g, struct qn_node *gradient,
-                          struct qn_node *lr, struct qn_node *step,
-                          struct qn_node *penalty, struct qn_node *parameters,
-                          struct qn_node *const *slots, int slot_count,
+struct qn_node *qn_update(struct qn_graph *g,
+                          const struct qn_update_inputs *in,
                           const struct qn_update_params *params)
 {
-    struct qn_node *inputs[MAX_INPUTS] = {gradient, lr, step, penalty, parameters};
-    if (slot_count > QN_MAX_UPDATE_SLOTS ||
-        params->constant_count > QN_MAX_UPDATE_CONSTANTS) {
-        qn_graph_fail(g, QN_BAD_ARGUMENT, "update by %s: too many %s",
-                      params->kernel,
-                      slot_count > QN_MAX_UPDATE_SLOTS ? "slots"
-                                                       : "constants");
-        return NULL;
-    }
-    for (int i = 0; i < slot_count; i++)
-        inputs[IN_SLOTS + i] = slots[i];
-    return qn_node_create(g, &qn_op_update, inputs, IN_SLOTS + slot_count,
-                          NULL, params, sizeof *params);
+    struct qn_node *none = qn_constant(g, 0);
+    struct qn_node *inputs[MAX_INPUTS] = {
+        [IN_GRADIENT] = in->gradient,
+        [IN_CHUNKS] = in->chunks,
+        [IN_TENSORS] = in->tensors,
+        [IN_COEFFICIENTS] = in->coefficients,
+        [IN_NORMS] = in->norms ? in->norms : none,
+        [IN_GATE] = in->gate ? in->gate : none,
+        [IN_LR] = in->lr,
+        [IN_STEP] = in->step,
+        [IN_PARAMETERS] = in->parameters,
+    };
+    for (int i = 0; i < QN_MAX_UPDATE_CONSTANTS; i++)
+        inputs[IN_CONSTANTS + i] =
+            i < params->constant_count ? in->constants[i] : none;
+    for (int i = 0; i < params->slot_count; i++)
+        inputs[IN_SLOTS + i] = in->slots[i];
+    inputs[average_at(params)] = in->average;
+    if (params->is_watched)
+        inputs[watch_at(params)] = in->watch;
+    return qn_node_create(g, &qn_op_update, inputs,
+                          watch_at(params) + params->is_watched, NULL, params,
+                          sizeof *params);
+}
+
+// ---- norms ----
+
+enum { NORMS_GRADIENT, NORMS_CHUNKS, NORMS_PARAMETERS, NORMS_INPUTS };
+
+static qn_status infer_norms(struct qn_node *node)
+{
+    const struct qn_node *chunks = node->inputs[NORMS_CHUNKS];
+    QN_TRY(check_table(node, NORMS_CHUNKS, QN_INT32, QN_CHUNK_COLUMNS));
+    node->dtype = node->inputs[NORMS_GRADIENT]->dtype;
+    node->shape = (qn_shape){2, {chunks->shape.dims[0], QN_NORM_COLUMNS}};
+    return QN_OK;
+}
+
+static void describe_norms(const struct qn_node *node,
+                           const struct qn_limits *limits,
+                           struct qn_work *work)
+{
+    const struct qn_update_params *params = node->params;
+    const struct qn_node *gradient = node->inputs[NORMS_GRADIENT];
+    struct qn_launch *launch =
+        qn_work_add(work, "optim", "gradient_norms", gradient->dtype);
+    for (int i = 0; i < NORMS_INPUTS; i++)
+        qn_launch_buffer(launch, QN_OPERAND_IN + i);
+    add_clipping(params, launch);
+    qn_launch_buffer(launch, QN_OPERAND_OUT);
+    set_grid(launch, limits, node->shape.dims[0]);
+    launch->bytes = 2 * (double)qn_node_size(gradient);
+}
+
+static const struct qn_candidate norms_candidates[] = {
+    {"cpu", qn_fits_cpu, describe_norms},
+    {"gpu", qn_fits_gpu, describe_norms},
+    {0},
+};
+
+const struct qn_op qn_op_gradient_norms = {
+    .name = "gradient_norms",
+    .formula = "sum of g^2, sum of x^2, and 0 or NaN, over each chunk",
+    .min_inputs = NORMS_INPUTS,
+    .max_inputs = NORMS_INPUTS,
+    .flags = QN_OP_NO_GRAD,
+    .infer = infer_norms,
+    .candidates = norms_candidates,
+};
+
+struct qn_node *qn_gradient_norms(struct qn_graph *g, struct qn_node *gradient,
+                                  struct qn_node *chunks,
+                                  struct qn_node *parameters,
+                                  double clip_value)
+{
+    struct qn_node *inputs[NORMS_INPUTS] = {gradient, chunks, parameters};
+    const struct qn_update_params params = {.clip_value = clip_value};
+    return qn_node_create(g, &qn_op_gradient_norms, inputs, NORMS_INPUTS,
+                          NULL, &params, sizeof params);
 }

@@ -1,27 +1,73 @@
-// The update of a whole group of parameters by an optimizer, in one launch.
+// The update of all parameters of a model by an optimizer, in one launch, and
+// the norms of their gradients.
 #ifndef QN_OP_UPDATE_H
 #define QN_OP_UPDATE_H
 
 #include "graph/graph.h"
 
-enum { QN_MAX_UPDATE_SLOTS = 4, QN_MAX_UPDATE_CONSTANTS = 12 };
+enum {
+    QN_MAX_UPDATE_SLOTS = 4,
+    QN_MAX_UPDATE_CONSTANTS = 10,
+    QN_CHUNK_COLUMNS = 4,  // first element in the parameters and in the
+                           // gradient, elements, number of the parameter
+    QN_TENSOR_COLUMNS = 2, // first chunk, chunks
+    QN_NORM_COLUMNS = 3,   // sum of g^2, sum of x^2, 0 or NaN
+};
+
+// A row of the coefficients of a parameter.
+enum {
+    QN_COEFFICIENT_SCALE, // of the learning rate
+    QN_COEFFICIENT_L2,    // with weight decay
+    QN_COEFFICIENT_DECAY, // decoupled weight decay
+    QN_COEFFICIENT_L1,
+    QN_COEFFICIENT_PROXIMAL,
+    QN_COEFFICIENT_SPARE,
+    QN_COEFFICIENTS,
+};
+
+enum qn_clip_norm { QN_CLIP_NO_NORM, QN_CLIP_EACH, QN_CLIP_GLOBAL };
 
 struct qn_update_params {
     const char *kernel; // in cl/optim.cl; lives as long as the graph
+    int slot_count;
     int constant_count;
-    double constants[QN_MAX_UPDATE_CONSTANTS]; // by value, in this order
+    bool has_penalty; // some L1 is not 0
+    bool has_trust;   // the rule wants norms
+    double clip_value; // 0: none
+    enum qn_clip_norm clip_norm;
+    double most_norm; // for clip_norm
+    double average;   // weight of the old average; 0: there is none
+    bool is_watched;
 };
 
-// parameters, slots = rule(gradient, parameters, slots, lr, step, constants),
-// with penalties: `penalty` is [blocks, 3], for each QN_GROUP_ALIGN bytes of
-// the parameters l1, l2 and proximal l1, or the constant 0 for none.
-// `parameters` and `slots` are flat groups (`qn_group`) written in place, as
-// large as `gradient`; `lr` and `step` are scalars. The node itself has no
-// value to read.
-struct qn_node *qn_update(struct qn_graph *g, struct qn_node *gradient,
-                          struct qn_node *lr, struct qn_node *step,
-                          struct qn_node *penalty, struct qn_node *parameters,
-                          struct qn_node *const *slots, int slot_count,
+// The inputs; NULL where there is none.
+struct qn_update_inputs {
+    struct qn_node *gradient;     // flat
+    struct qn_node *chunks;       // int32 [chunks, QN_CHUNK_COLUMNS]
+    struct qn_node *tensors;      // int32 [parameters, QN_TENSOR_COLUMNS]
+    struct qn_node *coefficients; // [parameters, QN_COEFFICIENTS]
+    struct qn_node *norms; // of qn_gradient_norms, for clipping or the rule
+    struct qn_node *gate;  // scalar: nothing changes where it is not finite
+    struct qn_node *lr, *step; // scalars
+    struct qn_node *constants[QN_MAX_UPDATE_CONSTANTS]; // scalars
+    // State, written in place: flat groups of one size.
+    struct qn_node *parameters;
+    struct qn_node *slots[QN_MAX_UPDATE_SLOTS];
+    struct qn_node *average;
+    struct qn_node *watch; // int32 [chunks]
+};
+
+// parameters, slots, average, watch = rule(gradient, ...). The node itself has
+// no value to read.
+struct qn_node *qn_update(struct qn_graph *g,
+                          const struct qn_update_inputs *inputs,
                           const struct qn_update_params *params);
+
+// [chunks, QN_NORM_COLUMNS] of the gradient, clipped by value (0: not), and
+// the parameters.
+struct qn_node *qn_gradient_norms(struct qn_graph *g, struct qn_node *gradient,
+                                  struct qn_node *chunks,
+                                  struct qn_node *parameters,
+                                  double clip_value);
 
 #endif

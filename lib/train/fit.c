@@ -178,6 +178,7 @@ static qn_status fill_variables(struct fit *fit, const qn_run *run,
     if (!run) {
         snprintf(fit->state.device, sizeof fit->state.device, "%s",
                  fingerprint);
+        fit->state.at = qn_optimizer_start(fit->settings.optimizer.optimizer);
         fit->state.train_loss = fit->state.train_accuracy = (double)NAN;
         fit->state.test_loss = fit->state.test_accuracy = (double)NAN;
         return qn_model_init(fit->settings.model, fit->store,
@@ -282,10 +283,10 @@ static qn_status check_reading(const struct fit *fit, qn_error *error)
 static qn_status run_step(struct fit *fit, int64_t count, qn_error *error)
 {
     struct qn_run_state *state = &fit->state;
-    const struct qn_step step = {.number = state->step + 1,
-                                 .sample = state->sample,
-                                 .count = count,
-                                 .lr = fit->settings.lr};
+    state->at.step = state->step + 1;
+    state->at.lr = fit->settings.lr;
+    const struct qn_step step = {
+        .at = &state->at, .sample = state->sample, .count = count};
     QN_TRY(qn_stepper_run(fit->stepper, &step, error));
     state->step++;
     state->sample += count;

@@ -119,14 +119,12 @@ static qn_node *add_update(struct qn_train_stage *stage,
 {
     qn_graph *g = stage->graph;
     struct qn_optimizer_params optimizer = settings->optimizer;
-    optimizer.lr = stage->lr;
-    optimizer.step = stage->step;
     optimizer.penalties =
         qn_model_penalties(settings->model, g, &settings->penalty);
     qn_node *ties = qn_model_ties(settings->model, g);
     if (ties)
         loss = qn_add(g, loss, ties);
-    qn_optimizer_build(g, loss, &optimizer);
+    qn_optimizer_build(g, loss, &optimizer, &stage->update);
     return optimizer.penalties
                ? qn_add(g, loss, qn_penalty_sum(g, optimizer.penalties))
                : loss;
@@ -141,7 +139,6 @@ static qn_status build_graph(struct qn_train_stage *stage,
     take_batch(stage, settings->dataset, batch, &x, &labels);
     stage->step = qn_scalar(g, "step");
     stage->seed = qn_scalar(g, "seed");
-    stage->lr = qn_scalar(g, "lr");
     struct qn_model_build_params params = {
         .training = true, .seed = stage->seed, .step = stage->step};
     qn_node *logits = qn_build_logits(g, x, settings->model,

@@ -11,17 +11,25 @@ static json_t *number(double value)
     return isfinite(value) ? json_real(value) : json_null();
 }
 
+static json_t *memory_json(const struct qn_optimizer_step *at)
+{
+    json_t *memory = json_array();
+    for (int i = 0; i < QN_OPTIMIZER_MEMORY; i++)
+        json_array_append_new(memory, json_real(at->memory[i]));
+    return memory;
+}
+
 json_t *qn_state_json(const struct qn_run_state *state)
 {
     return json_pack(
-        "{si sI sI so so so so si so so ss}", "epoch", state->epoch, "step",
+        "{si sI sI so so so so si so so ss so}", "epoch", state->epoch, "step",
         (json_int_t)state->step, "sample", (json_int_t)state->sample,
         "train_loss", number(state->train_loss), "train_accuracy",
         number(state->train_accuracy), "test_loss", number(state->test_loss),
         "test_accuracy", number(state->test_accuracy), "best_epoch",
         state->best_epoch, "best_test_loss", number(state->best_test_loss),
         "best_test_accuracy", number(state->best_test_accuracy), "device",
-        state->device);
+        state->device, "optimizer_memory", memory_json(&state->at));
 }
 
 static double read_number(const json_t *json, const char *key)
@@ -53,6 +61,10 @@ qn_status qn_state_parse(const json_t *json, struct qn_run_state *state,
     state->test_accuracy = read_number(json, "test_accuracy");
     state->best_test_loss = read_number(json, "best_test_loss");
     state->best_test_accuracy = read_number(json, "best_test_accuracy");
+    state->at.momentum = (double)NAN;
+    const json_t *memory = json_object_get(json, "optimizer_memory");
+    for (size_t i = 0; i < QN_OPTIMIZER_MEMORY; i++)
+        state->at.memory[i] = json_number_value(json_array_get(memory, i));
     snprintf(state->device, sizeof state->device, "%s", device);
     return QN_OK;
 }

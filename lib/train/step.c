@@ -67,8 +67,8 @@ static qn_status set_scalars(const struct qn_train_stage *stage,
     qn_plan *plan = stage->plan;
     QN_TRY(qn_plan_set(plan, stage->first, (double)step->sample));
     QN_TRY(qn_plan_set(plan, stage->fresh, step->sample == 0));
-    QN_TRY(qn_plan_set(plan, stage->step, (double)step->number));
-    return qn_plan_set(plan, stage->lr, step->lr);
+    QN_TRY(qn_plan_set(plan, stage->step, (double)step->at->step));
+    return qn_optimizer_set(&stage->update, plan, step->at);
 }
 
 qn_status qn_stepper_run(struct qn_stepper *stepper,

@@ -45,6 +45,7 @@ struct qn_run_state {
     int best_epoch; // 0: none yet
     double best_test_loss, best_test_accuracy;
     char device[65]; // fingerprint
+    struct qn_optimizer_step at; // what the optimizer carries over
 };
 json_t *qn_state_json(const struct qn_run_state *state);
 qn_status qn_state_parse(const json_t *json, struct qn_run_state *state,
@@ -108,8 +109,8 @@ struct qn_train_stage {
     qn_plan *plan;
     qn_node *first; // scalars: number of the batch's first sample
     qn_node *fresh; // 1 in the first step of an epoch
-    qn_node *lr;
     qn_node *step; // counts from 1
+    struct qn_optimizer_update update;
     qn_node *seed;
     bool has_run; // so that its kernels are compiled
 };
@@ -125,10 +126,9 @@ void qn_train_stage_finish(struct qn_train_stage *stage);
 // The plans for all sizes of batch of a run.
 struct qn_stepper;
 struct qn_step {
-    int64_t number; // from 1
+    struct qn_optimizer_step *at; // its number, learning rate, momentum
     int64_t sample; // its first one, in the order of the epoch
     int64_t count;  // of samples
-    double lr;
 };
 qn_status qn_stepper_create(qn_device *device, qn_store *store,
                             const struct qn_settings *settings,

@@ -64,9 +64,8 @@ int main(void)
 
     struct qn_optimizer_params adam =
         qn_optimizer_defaults(qn_optimizer_find("adam"));
-    adam.lr = qn_scalar(g, "lr");
-    adam.step = qn_scalar(g, "step");
-    qn_optimizer_build(g, loss, &adam);
+    struct qn_optimizer_update update;
+    qn_optimizer_build(g, loss, &adam, &update);
     qn_graph_check(g, &error);
     check(&error);
 
@@ -82,9 +81,10 @@ int main(void)
     check(&error);
     qn_plan_write(plan, x, x_data, sizeof x_data);
     qn_plan_write(plan, y, y_data, sizeof y_data);
-    qn_plan_set(plan, adam.lr, 0.05);
-    for (int step = 1; step <= STEPS; step++) {
-        qn_plan_set(plan, adam.step, step);
+    struct qn_optimizer_step at = qn_optimizer_start(adam.optimizer);
+    at.lr = 0.05;
+    for (at.step = 1; at.step <= STEPS; at.step++) {
+        qn_optimizer_set(&update, plan, &at);
         qn_plan_run(plan);
     }
 

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT
+// Optimizers: rules that update all parameters of a graph in one launch.
+#ifndef QUERN_OPTIM_H
+#define QUERN_OPTIM_H
+
+#include <stdbool.h>
+
+#include "quern/nn.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+    QN_MAX_SLOTS = 4,
+    QN_MAX_HYPER = 10,
+    QN_MAX_CONSTANTS = 10,
+    QN_OPTIMIZER_MEMORY = 2,
+};
+
+// Where a run of updates stands; the caller keeps it from step to step and
+// with its checkpoints.
+struct qn_optimizer_step {
+    int64_t step;    // from 1
+    double lr;       // learning rate of this step
+    double momentum; // replaces the hyper-parameter "momentum" or "beta1" in
+                     // this step; NAN: not
+    double memory[QN_OPTIMIZER_MEMORY]; // what a rule carries over; zeros first
+};
+
+// One row of the table of optimizers: state slots, hyper-parameters and the
+// kernel that updates a whole group of parameters in one launch.
+struct qn_optimizer {
+    const char *name;
+    const char *formula;
+    const char *source;
+    const char *kernel; // in cl/optim.cl
+    int slot_count;
+    const char *slots[QN_MAX_SLOTS]; // "exp_avg", as PyTorch names them
+    int hyper_count;
+    struct {
+        const char *name; // "beta1"
+        double value;     // default
+        double minimum;
+        double maximum;
+    } hyper[QN_MAX_HYPER];
+    double lr; // default learning rate
+    // weight_decay shrinks the parameters beside the rule, x -= lr
+    // weight_decay x, instead of adding weight_decay x to the gradient.
+    bool is_decoupled;
+    // The numbers that the kernel takes besides lr, worked out in double
+    // precision for each step. `hyper` has this step's momentum in it.
+    int constant_count;
+    void (*constants)(const double *hyper, struct qn_optimizer_step *at,
+                      double *constants);
+};
+// Row `index`, NULL past the last one.
+QN_API const struct qn_optimizer *qn_optimizer_at(int index);
+QN_API const struct qn_optimizer *qn_optimizer_find(const char *name);
+// Index of a hyper-parameter by its name, or -1.
+QN_API int qn_optimizer_hyper_find(const struct qn_optimizer *optimizer,
+                                   const char *name);
+// The hyper-parameter that a momentum schedule sets, "momentum" or "beta1",
+// or -1.
+QN_API int qn_optimizer_momentum(const struct qn_optimizer *optimizer);
+
+// What holds for one parameter alone.
+struct qn_parameter_options {
+    bool is_frozen;      // no gradient is taken and no update is made
+    double lr_scale;     // times the learning rate; 1
+    double weight_decay; // instead of the optimizer's; NAN: that one
+};
+QN_API struct qn_parameter_options qn_parameter_options_defaults(void);
+
+struct qn_optimizer_params {
+    const struct qn_optimizer *optimizer;
+    double hyper[QN_MAX_HYPER]; // all of them; see qn_optimizer_defaults
+    // For each parameter of the graph, in the order of qn_group_members; they
+    // need not live longer than the call. NULL: none, or the defaults.
+    const struct qn_penalty *penalties; // added to the gradient, or after the
+                                        // step
+    const struct qn_parameter_options *options;
+    // Clipping of the loss's gradient, before weight decay and penalties; 0:
+    // none. One norm at most; values are clipped before.
+    double clip_value;       // every element to [-clip_value, clip_value]
+    double clip_norm;        // each parameter's gradient g to g min(1, c / |g|)
+    double clip_global_norm; // the same with |g| over all parameters (Pascanu,
+                             // Mikolov, Bengio: On the difficulty of training
+                             // recurrent neural networks, ICML 2013)
+    // d: a moving average of the parameters, d average + (1 - d) x, in the
+    // group "average" named as the parameters; 0: none (Polyak, Juditsky:
+    // Acceleration of stochastic approximation by averaging, 1992).
+    double average;
+    // A scalar of the graph's real type; a step in which it is not finite
+    // changes no parameter, slot or average. NULL: every step counts.
+    qn_node *gate;
+    // Nor does one in which an element of the gradient is not finite.
+    bool needs_finite_gradient;
+    // The norms of the gradients are wanted, see qn_optimizer_update.
+    bool wants_norms;
+    // Keep in the group "@optimizer.watch" the number of the first step whose
+    // gradient is not finite, for each chunk of qn_optimizer_update.
+    bool is_watched;
+};
+// `params` with the row's defaults.
+QN_API struct qn_optimizer_params
+qn_optimizer_defaults(const struct qn_optimizer *optimizer);
+
+// An update in a graph. Nodes live as long as the graph.
+struct qn_optimizer_update {
+    const struct qn_optimizer *optimizer;
+    double hyper[QN_MAX_HYPER];
+    qn_node *lr, *step; // qn_scalars, set by qn_optimizer_set
+    qn_node *constants[QN_MAX_CONSTANTS];
+    // [chunks, 3]: sum of g^2, sum of x^2, and 0 or, if an element of g is not
+    // finite, NaN, over each chunk, g being clipped by value only; NULL where
+    // nothing needs them. Chunks lie in one parameter each, in their order.
+    qn_node *norms;
+    qn_node *gate; // what decides: finite in the steps that count; may be NULL
+    int chunk_count;
+    const int *chunk_owners; // index of the parameter of each chunk
+};
+
+// Appends the update of the parameters of the graph along the gradient of
+// `loss`: gradients, one flat buffer, one launch, and one before it where
+// norms are needed. Slots are variables of the groups "optimizer.<slot>" named
+// as the parameters.
+QN_API qn_status qn_optimizer_build(qn_graph *graph, qn_node *loss,
+                                    const struct qn_optimizer_params *params,
+                                    struct qn_optimizer_update *update);
+
+// The two halves of qn_optimizer_build. The flat gradient of all parameters
+// that are not frozen, each at a multiple of 512 bytes, gaps zero; NULL after
+// an error.
+QN_API qn_node *
+qn_optimizer_gradient(qn_graph *graph, qn_node *loss,
+                      const struct qn_optimizer_params *params);
+// The update along such a gradient, from wherever it comes.
+QN_API qn_status qn_optimizer_apply(qn_graph *graph, qn_node *gradient,
+                                    const struct qn_optimizer_params *params,
+                                    struct qn_optimizer_update *update);
+
+// The start of a run: no step done, the row's learning rate.
+QN_API struct qn_optimizer_step
+qn_optimizer_start(const struct qn_optimizer *optimizer);
+// Sets the plan up for step `at->step`, once for each step in their order.
+QN_API qn_status qn_optimizer_set(const struct qn_optimizer_update *update,
+                                  qn_plan *plan,
+                                  struct qn_optimizer_step *at);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,361 @@
+// The nodes that carry an optimizer out: the flat gradient, the tables that
+// tell the launch what lies where, the update itself; and its numbers for each
+// step. Knows no rule.
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "graph/graph.h"
+#include "op/op.h"
+#include "op/update.h"
+#include "quern/op.h"
+#include "quern/optim.h"
+
+_Static_assert((int)QN_MAX_SLOTS <= (int)QN_MAX_UPDATE_SLOTS &&
+                   (int)QN_MAX_CONSTANTS <= (int)QN_MAX_UPDATE_CONSTANTS,
+               "an update takes what a row may have");
+
+// Elements of a chunk: many chunks for an even load, but long ones, since each
+// looks its coefficients up.
+enum { CHUNK_SIZE = 4096 };
+
+// What is known while an update is built. All arrays lie in the graph's arena.
+struct build {
+    qn_graph *g;
+    const struct qn_optimizer_params *params;
+    qn_node **parameters;
+    int count;
+    int32_t *chunks; // [chunk_count][QN_CHUNK_COLUMNS]
+    int chunk_count;
+    int *owners;      // parameter of each chunk
+    int32_t *tensors; // [count][QN_TENSOR_COLUMNS]
+    bool has_penalty;
+};
+
+// ---- checks ----
+
+static qn_status check_hyper(qn_graph *g,
+                             const struct qn_optimizer_params *params)
+{
+    const struct qn_optimizer *row = params->optimizer;
+    for (int i = 0; i < row->hyper_count; i++)
+        if (!(params->hyper[i] >= row->hyper[i].minimum &&
+              params->hyper[i] <= row->hyper[i].maximum))
+            return qn_graph_fail(
+                g, QN_BAD_ARGUMENT,
+                "%s: %s is %.12g and must be between %.12g and %.12g",
+                row->name, row->hyper[i].name, params->hyper[i],
+                row->hyper[i].minimum, row->hyper[i].maximum);
+    return QN_OK;
+}
+
+static qn_status check_number(qn_graph *g, const char *what, double value,
+                              double most)
+{
+    if (value >= 0 && value <= most)
+        return QN_OK;
+    return qn_graph_fail(g, QN_BAD_ARGUMENT,
+                         "%s is %.12g and must be from 0 to %.12g", what,
+                         value, most);
+}
+
+static qn_status check_params(qn_graph *g,
+                              const struct qn_optimizer_params *params)
+{
+    QN_TRY(check_hyper(g, params));
+    QN_TRY(check_number(g, "clip_value", params->clip_value, 1e30));
+    QN_TRY(check_number(g, "clip_norm", params->clip_norm, 1e30));
+    QN_TRY(check_number(g, "clip_global_norm", params->clip_global_norm,
+                        1e30));
+    QN_TRY(check_number(g, "average", params->average, 1 - 1e-9));
+    if (params->clip_norm > 0 && params->clip_global_norm > 0)
+        return qn_graph_fail(g, QN_BAD_ARGUMENT,
+                             "gradients are clipped by their own norms or by "
+                             "the global norm, not by both");
+    return QN_OK;
+}
+
+// ---- parameters ----
+
+static struct qn_parameter_options options_of(const struct build *b, int i)
+{
+    return b->params->options ? b->params->options[i]
+                              : qn_parameter_options_defaults();
+}
+
+static qn_status list_parameters(struct build *b)
+{
+    qn_graph *g = b->g;
+    QN_TRY(qn_graph_check(g, NULL));
+    b->count = qn_group_members(g, "parameters", NULL, 0);
+    if (b->count == 0)
+        return qn_graph_fail(g, QN_BAD_ARGUMENT,
+                             "%s: the graph has no parameters",
+                             b->params->optimizer->name);
+    b->parameters =
+        qn_arena_alloc(&g->arena, (size_t)b->count * sizeof(qn_node *));
+    if (!b->parameters)
+        return qn_graph_fail(g, QN_NO_MEMORY, "no memory for %d parameters",
+                             b->count);
+    qn_group_members(g, "parameters", b->parameters, b->count);
+    for (int i = 0; i < b->count; i++)
+        if (!options_of(b, i).is_frozen)
+            return QN_OK;
+    return qn_graph_fail(g, QN_BAD_ARGUMENT,
+                         "%s: all %d parameters are frozen",
+                         b->params->optimizer->name, b->count);
+}
+
+qn_node *qn_optimizer_gradient(qn_graph *g, qn_node *loss,
+                               const struct qn_optimizer_params *params)
+{
+    struct build b = {.g = g, .params = params};
+    if (!g || list_parameters(&b) != QN_OK)
+        return NULL;
+    const size_t size = (size_t)b.count * sizeof(qn_node *);
+    qn_node **wanted = qn_arena_alloc(&g->arena, size);
+    qn_node **gradients = qn_arena_alloc(&g->arena, size);
+    int count = 0;
+    for (int i = 0; wanted && i < b.count; i++)
+        if (!options_of(&b, i).is_frozen)
+            wanted[count++] = b.parameters[i];
+    if (!gradients || !wanted)
+        qn_graph_fail(g, QN_NO_MEMORY, "no memory for %d gradients", b.count);
+    else if (qn_gradients(g, loss, wanted, count, gradients) == QN_OK)
+        return qn_pack(g, gradients, count);
+    return NULL;
+}
+
+// ---- tables ----
+
+// Elements that a parameter takes in its group.
+static int64_t padded_count(const qn_node *parameter)
+{
+    const int64_t size = (int64_t)qn_node_size(parameter);
+    return (size + QN_GROUP_ALIGN - 1) / QN_GROUP_ALIGN * QN_GROUP_ALIGN /
+           (int64_t)qn_dtype_size(parameter->dtype);
+}
+
+static void add_chunks(struct build *b, int owner, int64_t at, int64_t from,
+                       int64_t count)
+{
+    int32_t *tensor = b->tensors + (ptrdiff_t)owner * QN_TENSOR_COLUMNS;
+    tensor[0] = b->chunk_count;
+    for (int64_t done = 0; done < count; done += CHUNK_SIZE) {
+        int32_t *chunk =
+            b->chunks + (ptrdiff_t)b->chunk_count * QN_CHUNK_COLUMNS;
+        const int64_t left = count - done;
+        chunk[0] = (int32_t)(at + done);
+        chunk[1] = (int32_t)(from + done);
+        chunk[2] = (int32_t)(left < CHUNK_SIZE ? left : CHUNK_SIZE);
+        chunk[3] = owner;
+        b->owners[b->chunk_count++] = owner;
+    }
+    tensor[1] = b->chunk_count - tensor[0];
+}
+
+static qn_status make_chunks(struct build *b)
+{
+    qn_graph *g = b->g;
+    int64_t total = 0, chunks = 0, at = 0, from = 0;
+    for (int i = 0; i < b->count; i++) {
+        const int64_t count = padded_count(b->parameters[i]);
+        total += count;
+        chunks += (count + CHUNK_SIZE - 1) / CHUNK_SIZE;
+    }
+    if (total > INT32_MAX)
+        return qn_graph_fail(g, QN_BAD_ARGUMENT,
+                             "%lld parameters are more than the %lld that one "
+                             "update takes", (long long)total,
+                             (long long)INT32_MAX);
+    const size_t size = sizeof(int32_t);
+    b->chunks = qn_arena_alloc(&g->arena,
+                               (size_t)chunks * QN_CHUNK_COLUMNS * size);
+    b->owners = qn_arena_alloc(&g->arena, (size_t)chunks * sizeof(int));
+    b->tensors = qn_arena_alloc(&g->arena,
+                                (size_t)b->count * QN_TENSOR_COLUMNS * size);
+    if (!b->chunks || !b->owners || !b->tensors)
+        return qn_graph_fail(g, QN_NO_MEMORY, "no memory for %lld chunks",
+                             (long long)chunks);
+    for (int i = 0; i < b->count; i++) {
+        const int64_t count = padded_count(b->parameters[i]);
+        const bool is_frozen = options_of(b, i).is_frozen;
+        add_chunks(b, i, at, from, is_frozen ? 0 : count);
+        at += count;
+        from += is_frozen ? 0 : count;
+    }
+    return QN_OK;
+}
+
+static void fill_coefficients(struct build *b, int i, double *row)
+{
+    const struct qn_optimizer *rule = b->params->optimizer;
+    const struct qn_parameter_options options = options_of(b, i);
+    const struct qn_penalty none = {0};
+    const struct qn_penalty penalty =
+        b->params->penalties ? b->params->penalties[i] : none;
+    const int hyper = qn_optimizer_hyper_find(rule, "weight_decay");
+    double decay = hyper >= 0 ? b->params->hyper[hyper] : 0;
+    if (!isnan(options.weight_decay))
+        decay = options.weight_decay;
+    row[QN_COEFFICIENT_SCALE] = options.lr_scale;
+    row[QN_COEFFICIENT_L2] = penalty.l2 + (rule->is_decoupled ? 0 : decay);
+    row[QN_COEFFICIENT_DECAY] = rule->is_decoupled ? decay : 0;
+    row[QN_COEFFICIENT_L1] = penalty.proximal ? 0 : penalty.l1;
+    row[QN_COEFFICIENT_PROXIMAL] = penalty.proximal ? penalty.l1 : 0;
+    b->has_penalty |= penalty.l1 != 0;
+}
+
+static qn_node *make_coefficients(struct build *b)
+{
+    const bool is_double = b->g->real == QN_FLOAT64;
+    void *data = qn_arena_alloc(
+        &b->g->arena, (size_t)b->count * QN_COEFFICIENTS * sizeof(double));
+    if (!data) {
+        qn_graph_fail(b->g, QN_NO_MEMORY, "no memory for %d parameters",
+                      b->count);
+        return NULL;
+    }
+    for (int i = 0; i < b->count; i++) {
+        double row[QN_COEFFICIENTS] = {0};
+        fill_coefficients(b, i, row);
+        for (int k = 0; k < QN_COEFFICIENTS; k++) {
+            const ptrdiff_t at = (ptrdiff_t)i * QN_COEFFICIENTS + k;
+            if (is_double)
+                ((double *)data)[at] = row[k];
+            else
+                ((float *)data)[at] = (float)row[k];
+        }
+    }
+    return qn_constant_data(b->g, b->g->real,
+                            qn_shape_of(b->count, QN_COEFFICIENTS), data);
+}
+
+// ---- the update ----
+
+// A variable for each parameter in a group of its own, and the group.
+static qn_node *add_group(const struct build *b, const char *group)
+{
+    for (int i = 0; i < b->count; i++)
+        qn_variable(b->g, group, b->parameters[i]->name,
+                    b->parameters[i]->dtype, b->parameters[i]->shape);
+    return qn_group(b->g, group);
+}
+
+static void add_states(const struct build *b, struct qn_update_inputs *in)
+{
+    const struct qn_optimizer *row = b->params->optimizer;
+    char group[64];
+    in->parameters = qn_group(b->g, "parameters");
+    for (int i = 0; i < row->slot_count; i++) {
+        snprintf(group, sizeof group, "optimizer.%s", row->slots[i]);
+        in->slots[i] = add_group(b, group);
+    }
+    if (b->params->average > 0)
+        in->average = add_group(b, "average");
+    if (b->params->is_watched)
+        in->watch = qn_variable(b->g, "@optimizer.watch", "chunks", QN_INT32,
+                                qn_shape_of(b->chunk_count));
+}
+
+static void add_scalars(const struct build *b,
+                        struct qn_optimizer_update *update,
+                        struct qn_update_inputs *in)
+{
+    in->lr = update->lr = qn_scalar(b->g, "lr");
+    in->step = update->step = qn_scalar(b->g, "step");
+    for (int i = 0; i < b->params->optimizer->constant_count; i++)
+        in->constants[i] = update->constants[i] = qn_scalar(b->g, "constant");
+}
+
+static struct qn_update_params describe(const struct build *b)
+{
+    const struct qn_optimizer_params *params = b->params;
+    struct qn_update_params update = {
+        .kernel = params->optimizer->kernel,
+        .slot_count = params->optimizer->slot_count,
+        .constant_count = params->optimizer->constant_count,
+        .has_penalty = b->has_penalty,
+        .clip_value = params->clip_value,
+        .average = params->average,
+        .is_watched = params->is_watched,
+    };
+    if (params->clip_norm > 0) {
+        update.clip_norm = QN_CLIP_EACH;
+        update.most_norm = params->clip_norm;
+    } else if (params->clip_global_norm > 0) {
+        update.clip_norm = QN_CLIP_GLOBAL;
+        update.most_norm = params->clip_global_norm;
+    }
+    return update;
+}
+
+// The gate, not finite either where the norms tell of a bad gradient.
+static qn_node *add_finiteness(qn_graph *g, qn_node *gate, qn_node *norms)
+{
+    qn_node *bad = qn_sum(g, qn_slice(g, norms, 1, 2, 3, 1), NULL);
+    return gate ? qn_add(g, gate, bad) : bad;
+}
+
+qn_status qn_optimizer_apply(qn_graph *g, qn_node *gradient,
+                             const struct qn_optimizer_params *params,
+                             struct qn_optimizer_update *update)
+{
+    struct build b = {.g = g, .params = params};
+    struct qn_update_inputs in = {.gradient = gradient, .gate = params->gate};
+    QN_TRY(qn_graph_check(g, NULL));
+    QN_TRY(check_params(g, params));
+    QN_TRY(list_parameters(&b));
+    QN_TRY(make_chunks(&b));
+    *update = (struct qn_optimizer_update){.optimizer = params->optimizer,
+                                           .chunk_count = b.chunk_count,
+                                           .chunk_owners = b.owners};
+    memcpy(update->hyper, params->hyper, sizeof update->hyper);
+    in.chunks = qn_constant_data(
+        g, QN_INT32, qn_shape_of(b.chunk_count, QN_CHUNK_COLUMNS), b.chunks);
+    in.tensors = qn_constant_data(
+        g, QN_INT32, qn_shape_of(b.count, QN_TENSOR_COLUMNS), b.tensors);
+    in.coefficients = make_coefficients(&b);
+    add_states(&b, &in);
+    add_scalars(&b, update, &in);
+    const struct qn_update_params how = describe(&b);
+    if (params->wants_norms || params->needs_finite_gradient ||
+        how.clip_norm || how.has_trust)
+        update->norms = in.norms = qn_gradient_norms(
+            g, gradient, in.chunks, in.parameters, params->clip_value);
+    if (params->needs_finite_gradient)
+        in.gate = add_finiteness(g, in.gate, in.norms);
+    update->gate = in.gate;
+    qn_update(g, &in, &how);
+    return qn_graph_check(g, NULL);
+}
+
+qn_status qn_optimizer_build(qn_graph *g, qn_node *loss,
+                             const struct qn_optimizer_params *params,
+                             struct qn_optimizer_update *update)
+{
+    QN_TRY(qn_graph_check(g, NULL));
+    QN_TRY(check_params(g, params));
+    return qn_optimizer_apply(g, qn_optimizer_gradient(g, loss, params),
+                              params, update);
+}
+
+// ---- steps ----
+
+qn_status qn_optimizer_set(const struct qn_optimizer_update *update,
+                           qn_plan *plan, struct qn_optimizer_step *at)
+{
+    const struct qn_optimizer *row = update->optimizer;
+    const int momentum = qn_optimizer_momentum(row);
+    double hyper[QN_MAX_HYPER], constants[QN_MAX_CONSTANTS] = {0};
+    memcpy(hyper, update->hyper, sizeof hyper);
+    if (momentum >= 0 && !isnan(at->momentum))
+        hyper[momentum] = at->momentum;
+    if (row->constants)
+        row->constants(hyper, at, constants);
+    QN_TRY(qn_plan_set(plan, update->lr, at->lr));
+    QN_TRY(qn_plan_set(plan, update->step, (double)at->step));
+    for (int i = 0; i < row->constant_count; i++)
+        QN_TRY(qn_plan_set(plan, update->constants[i], constants[i]));
+    return QN_OK;
+}
