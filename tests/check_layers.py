@@ -24,7 +24,8 @@ ROOMS = {
 }
 
 # The room that a public header belongs to: the one of its name, but for these.
-PUBLIC = {"status": "base", "version": "base", "opencl": "device"}
+PUBLIC = {"status": "base", "version": "base", "opencl": "device",
+          "optim": "nn", "schedule": "nn", "minimize": "nn"}
 
 STANDARD = {f"{name}.h" for name in (
     "assert ctype errno float inttypes limits locale math setjmp signal "
