@@ -7,15 +7,19 @@
 //   dropconnect_dw  dw[o][i] = sum over n of m x y
 //
 // m is never stored: element (n, o, i) is word (n OUT + o) IN + i of the
-// generator, at most `last` with probability p; `some` is 0 where p is 0.
+// generator, plus sample0 sample_words, at most `last` with probability p;
+// `some` is 0 where p is 0.
 //
 // CPU: an item takes `span` elements of y, or tiles of 16 along IN. GPU: an
 // item takes an element of the result. Each sum is one chain of additions.
 
 #define MASK_PARAMS                                                        \
-    const uint seed, const uint step, const uint k0, const uint k1,        \
-        const uint last, const REAL some
-#define KEPT(i) random_bernoulli(i, seed, step, last, K(some), k0, k1)
+    const uint sample0, const long sample_words, const uint seed,          \
+        const uint step, const uint k0, const uint k1, const uint last,    \
+        const REAL some
+#define KEPT(i)                                                            \
+    random_bernoulli((ulong)sample0 * (ulong)sample_words + (i), seed,     \
+                     step, last, K(some), k0, k1)
 
 #if CPU
 
@@ -70,7 +74,8 @@ SINGLE kernel void dropconnect_dx(global const REAL *restrict y,
                                   const long span, const long N,
                                   const long OUT, const long IN, MASK_PARAMS)
 {
-    tile_sums(w, y, dx, units, span, N, OUT, IN, true, seed, step, k0, k1,
+    tile_sums(w, y, dx, units, span, N, OUT, IN, true, sample0,
+              sample_words, seed, step, k0, k1,
               last, some);
 }
 
@@ -80,7 +85,8 @@ SINGLE kernel void dropconnect_dw(global const REAL *restrict x,
                                   const long span, const long N,
                                   const long OUT, const long IN, MASK_PARAMS)
 {
-    tile_sums(x, y, dw, units, span, OUT, N, IN, false, seed, step, k0, k1,
+    tile_sums(x, y, dw, units, span, OUT, N, IN, false, sample0,
+              sample_words, seed, step, k0, k1,
               last, some);
 }
 

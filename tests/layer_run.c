@@ -62,9 +62,10 @@ void layer_run(struct layer_run *run, const float *x, float *y, float *dx,
     ck_assert_msg(model != NULL, "%s: %s", run->model, error.text);
     qn_node *in = qn_input(g, "x", QN_FLOAT32, run->shape);
     qn_node *seed = qn_scalar(g, "seed"), *step = qn_scalar(g, "step");
+    qn_node *first = qn_scalar(g, "first");
     const struct qn_model_build_params params = {
         .training = run->training, .stochastic = run->stochastic,
-        .seed = seed, .step = step};
+        .seed = seed, .step = step, .first = run->first ? first : NULL};
     qn_node *outputs[3] = {qn_model_build(model, g, in, &params)};
     qn_node *wrt[2] = {in};
     const int slopes = dx ? dw ? 2 : 1 : 0;
@@ -74,6 +75,7 @@ void layer_run(struct layer_run *run, const float *x, float *y, float *dx,
         qn_gradients(g, qn_sum(g, outputs[0], NULL), wrt, slopes,
                      outputs + 1);
     ck_assert_ok(qn_graph_check(g, &error), error);
+    run->out_count = (int64_t)count_of(outputs[0]);
     qn_store *store = make_store(run, g, model);
     const struct qn_plan_params plan_params = {.graph = g,
                                                .store = store,
@@ -84,6 +86,7 @@ void layer_run(struct layer_run *run, const float *x, float *y, float *dx,
     ck_assert_msg(plan != NULL, "%s: %s", run->model, error.text);
     qn_plan_set(plan, seed, run->seed);
     qn_plan_set(plan, step, run->step);
+    qn_plan_set(plan, first, run->first);
     ck_assert_int_eq(qn_plan_write(plan, in, x, count_of(in) * sizeof *x),
                      QN_OK);
     ck_assert_int_eq(qn_plan_run(plan), QN_OK);

@@ -11,9 +11,11 @@ struct layer_run {
     qn_shape shape; // of x
     bool training, stochastic;
     uint32_t seed, step;
+    uint32_t first; // number of x's first sample, 0: it is not told
     // The parameter to set instead of leaving it as it starts; may be NULL.
     const char *parameter;
     const float *values;
+    int64_t out_count; // filled: elements of y
     char launches[4096]; // filled: the plan, a launch a line
 };
 

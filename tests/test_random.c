@@ -84,6 +84,7 @@ static void write_kernel(const struct qn_op *op, struct qn_text *text)
                 "static RV draw(ulong i, uint x, uint y, %s p0, RV p1,\n"
                 "               uint p2, uint p3)\n"
                 "{\n"
+                "    const uint z = 0, p4 = 0;\n"
                 "    return %s;\n"
                 "}\n"
                 "kernel SINGLE void fill(global REAL *out, const long first,\n"

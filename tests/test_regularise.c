@@ -110,6 +110,51 @@ START_TEST(no_mask_is_stored)
 }
 END_TEST
 
+// ---- parts of a batch ----
+
+// Told which sample they begin with, the last samples of a batch come to what
+// they come to within it, but for rounding of sums below 10. Inputs are of both
+// signs and all different.
+START_TEST(parts_of_a_batch_draw_as_the_whole)
+{
+    static const char *const models[] = {
+        "dropout0.25", "spatial_dropout0.25", "stochastic_depth0.25", "rrelu",
+        "flatten-dropconnect16",
+        "{\"layers\": [{\"type\": \"flatten\"}, {\"type\": \"dropconnect\", "
+        "\"units\": 16, \"masks\": \"batch\"}]}",
+        "{\"layers\": [{\"type\": \"fractional_max_pool\", \"size\": [4, 4]}]}",
+        "{\"layers\": [{\"type\": \"fractional_max_pool\", \"size\": [4, 4], "
+        "\"regions\": \"pseudo\"}]}",
+    };
+    enum { SIDE = 6, SAMPLE = 3 * SIDE * SIDE, ALL = 7 };
+    static float x[ALL * SAMPLE], whole[ALL * SAMPLE], slopes[ALL * SAMPLE];
+    static float part[ALL * SAMPLE], part_dx[ALL * SAMPLE];
+    for (int i = 0; i < ALL * SAMPLE; i++)
+        x[i] = (float)((i * 37) % (ALL * SAMPLE)) / (ALL * SAMPLE) - 0.5f;
+    for (size_t m = 0; m < sizeof models / sizeof *models; m++) {
+        struct layer_run run = {.model = models[m], .training = true,
+                                .shape = qn_shape_of(ALL, 3, SIDE, SIDE),
+                                .seed = 9, .step = 4};
+        memset(whole, 0, sizeof whole);
+        layer_run(&run, x, whole, slopes, NULL);
+        int64_t each = run.out_count / ALL;
+        for (uint32_t first = 1; first < ALL; first += 2) {
+            run.first = first;
+            run.shape.dims[0] = ALL - first;
+            layer_run(&run, x + first * SAMPLE, part, part_dx, NULL);
+            ck_assert_int_eq(run.out_count, each * (ALL - first));
+            for (int64_t i = 0; i < run.out_count; i++)
+                ck_assert_float_eq_tol(part[i], whole[first * each + i],
+                                       1e-5f);
+            for (size_t i = 0; i < (ALL - first) * SAMPLE; i++)
+                ck_assert_float_eq_tol(part_dx[i],
+                                       slopes[first * SAMPLE + i],
+                                       1e-5f);
+        }
+    }
+}
+END_TEST
+
 // ---- dropconnect ----
 
 enum { IN = 50, SAMPLES = 4096 };
@@ -234,6 +279,7 @@ END_TEST
 
 QN_CHECK_MAIN("regularise", layers_keep_and_scale_as_they_say,
               ends_of_p_keep_all_or_nothing, no_mask_is_stored,
+              parts_of_a_batch_draw_as_the_whole,
               dropconnect_draws_a_mask_a_sample,
               dropconnect_draws_a_mask_a_batch,
               gaussian_prediction_is_the_mean_activation,

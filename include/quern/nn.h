@@ -134,6 +134,9 @@ struct qn_model_build_params {
                      // anew (Monte Carlo)
     qn_node *seed;   // qn_scalars for random layers; NULL where none draws
     qn_node *step;
+    // qn_scalar: which sample of a larger batch x begins with, so that random
+    // layers draw for each what they would draw in that batch; NULL: 0.
+    qn_node *first;
     // If not NULL: receives the output of each layer (qn_model_layer_count).
     qn_node **layer_outputs;
 };

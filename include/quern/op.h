@@ -271,6 +271,10 @@ struct qn_random_params {
     qn_node *seed;
     qn_node *step;
     const char *use; // tells two draws in one scope apart, e.g. "dropout"
+    // NULL, or a qn_scalar: the shape's first dimension counts samples, and the
+    // first of them is this one, from 0. So a part of a batch draws what the
+    // whole batch draws for it.
+    qn_node *first;
 };
 #define qn_random_params(...) (&(struct qn_random_params){__VA_ARGS__})
 // uniform in (0, 1) scaled to (low, high); rounding may give an end itself

@@ -13,7 +13,7 @@
 #include "tensor/layout.h"
 #include "tensor/limits.h"
 
-enum { QN_MAX_POINTWISE_PARAMS = 4, QN_MAX_SCOPES = 32 };
+enum { QN_MAX_POINTWISE_PARAMS = 5, QN_MAX_SCOPES = 32 };
 
 // Properties the engine asks for. It never asks which row it is.
 enum {
@@ -51,7 +51,7 @@ struct qn_op {
     unsigned flags;
 
     // Pointwise: OpenCL text over x, y, z, u, v (inputs 0 to 4; type RV),
-    // p0..p3 (the node's p[], type RV, or uint where `uint_params` has the
+    // p0..p4 (the node's p[], type RV, or uint where `uint_params` has the
     // bit) and i (ulong: index of the first lane's element, with
     // QN_OP_INDEXED). It must work for vectors: no ?: and no bare literals, but
     // SEL(c, a, b) and K(1.5). The macros are in cl/common.cl. `include` names .cl files with

@@ -23,6 +23,8 @@ struct qn_layer_use {
     bool stochastic; // random layers draw: training, or Monte Carlo prediction
     qn_node *seed;   // NULL where not stochastic
     qn_node *step;
+    qn_node *first; // number of x's first sample; NULL: 0. Draws for each
+                    // sample hand it on
     // For qn_layer_run.
     const struct qn_layer_spec *spec;
     const struct qn_builder *builder;

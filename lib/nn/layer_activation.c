@@ -69,7 +69,7 @@ static qn_node *build_rrelu(qn_graph *g, qn_node *x,
     qn_node *slope = qn_random_uniform(
         g, *qn_node_shape(x), lower, upper,
         qn_random_params(.seed = use->seed, .step = use->step,
-                         .use = "slope"));
+                         .first = use->first, .use = "slope"));
     return qn_prelu(g, x, slope);
 }
 

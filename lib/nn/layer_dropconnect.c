@@ -42,9 +42,12 @@ static qn_node *masked_product(qn_graph *g, qn_node *x, qn_node *weight,
                                const struct qn_layer_use *use)
 {
     double keep = 1 - use->values[P];
+    const bool is_each = use->values[MASKS] == PER_SAMPLE;
+    // A mask for all samples is the same in every part of a batch.
     const struct qn_random_params *draw = qn_random_params(
-        .seed = use->seed, .step = use->step, .use = "dropconnect");
-    if (use->values[MASKS] == PER_SAMPLE)
+        .seed = use->seed, .step = use->step, .use = "dropconnect",
+        .first = is_each ? use->first : NULL);
+    if (is_each)
         return qn_dropconnect(g, x, weight, keep, draw);
     qn_node *mask =
         qn_random_bernoulli(g, *qn_node_shape(weight), keep, draw);

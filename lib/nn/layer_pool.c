@@ -141,7 +141,8 @@ static qn_node *build_fractional(qn_graph *g, qn_node *x,
                      shrink(x->shape.dims[3], use->widths[SIZE], v[RATIO])},
             .pseudo = v[REGIONS] == 1, .overlapping = v[OVERLAPPING] != 0,
             .draw = {.seed = use->stochastic ? use->seed : NULL,
-                     .step = use->step, .use = "regions"}));
+                     .step = use->step, .use = "regions",
+                     .first = use->first}));
 }
 
 const struct qn_layer qn_layers_pool[] = {

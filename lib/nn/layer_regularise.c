@@ -16,6 +16,7 @@ static qn_node *draw_mask(qn_graph *g, qn_node *x, int rank, double keep,
     return qn_random_bernoulli(g, shape, keep,
                                qn_random_params(.seed = use->seed,
                                                 .step = use->step,
+                                                .first = use->first,
                                                 .use = name));
 }
 

@@ -33,6 +33,7 @@ static qn_node *build_row(const struct qn_builder *builder,
         .stochastic = params->training || params->stochastic,
         .seed = params->seed,
         .step = params->step,
+        .first = params->first,
         .spec = spec,
         .builder = builder,
     };

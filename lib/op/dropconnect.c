@@ -19,6 +19,7 @@ struct dropconnect {
     uint32_t key[2];
     uint32_t last; // the largest word that is kept
     double some;   // 0 where none is
+    bool has_first; // samples count from input 4 on, not from 0
 };
 
 // The sizes, of any of the rows: n, out, in.
@@ -46,11 +47,12 @@ static qn_status expect_sizes(struct qn_node *node, int a, int b)
     for (int i = 0; i < 2; i++) {
         QN_TRY(qn_expect_real(node, i));
         QN_TRY(qn_expect_rank(node, i, 2, 2));
-        if (!qn_node_is(node->inputs[2 + i], QN_OP_LIVE))
-            return qn_node_fail(node, QN_BAD_ARGUMENT,
-                                "seed and step must be scalars made by "
-                                "qn_scalar");
     }
+    for (int i = 2; i < 5; i++)
+        if (!qn_node_is(node->inputs[i], QN_OP_LIVE))
+            return qn_node_fail(node, QN_BAD_ARGUMENT,
+                                "seed, step and first sample must be scalars "
+                                "made by qn_scalar");
     if (x->dims[a] != y->dims[b])
         return qn_node_fail(node, QN_BAD_SHAPE,
                             "%s and %s do not fit together",
@@ -81,9 +83,12 @@ static qn_status infer_dw(struct qn_node *node)
 
 // ---- launches ----
 
-static void add_mask(struct qn_launch *launch, const struct qn_node *node)
+static void add_mask(struct qn_launch *launch, const struct qn_node *node,
+                     const struct sizes *s)
 {
     const struct dropconnect *params = node->params;
+    qn_launch_live_uint(launch, QN_OPERAND_IN + 4);
+    qn_launch_long(launch, params->has_first ? s->out * s->in : 0);
     qn_launch_live_uint(launch, QN_OPERAND_IN + 2);
     qn_launch_live_uint(launch, QN_OPERAND_IN + 3);
     qn_launch_uint(launch, params->key[0]);
@@ -124,7 +129,7 @@ static void describe(const struct qn_node *node,
         qn_launch_long(launch, s.n);
     qn_launch_long(launch, s.out);
     qn_launch_long(launch, s.in);
-    add_mask(launch, node);
+    add_mask(launch, node, &s);
     launch->is_heavy = true;
     launch->flops = 2 * (double)(s.n * s.out) * (double)s.in;
     launch->bytes = (double)(qn_node_size(node->inputs[0]) +
@@ -144,8 +149,9 @@ static struct qn_node *make(struct qn_graph *g, const struct qn_op *op,
                             const struct qn_node *like, struct qn_node *a,
                             struct qn_node *b)
 {
-    struct qn_node *inputs[] = {a, b, like->inputs[2], like->inputs[3]};
-    return qn_node_create(g, op, inputs, 4, NULL, like->params,
+    struct qn_node *inputs[] = {a, b, like->inputs[2], like->inputs[3],
+                                like->inputs[4]};
+    return qn_node_create(g, op, inputs, 5, NULL, like->params,
                           sizeof(struct dropconnect));
 }
 
@@ -176,7 +182,7 @@ static struct qn_node *grad_dw(struct qn_graph *g, struct qn_node *node,
                     : NULL;
 }
 
-#define ROW .min_inputs = 4, .max_inputs = 4, .candidates = candidates
+#define ROW .min_inputs = 5, .max_inputs = 5, .candidates = candidates
 
 const struct qn_op qn_op_dropconnect = {
     .name = "dropconnect",
@@ -200,8 +206,11 @@ static qn_node *build(qn_graph *g, const struct qn_op *op, qn_node *a,
                       const struct qn_random_params *params)
 {
     struct qn_node *inputs[] = {a, b, params ? params->seed : NULL,
+                                params ? params->step : NULL,
                                 params ? params->step : NULL};
-    if (!qn_can_build(g, op, inputs, 4))
+    if (params && params->first)
+        inputs[4] = params->first;
+    if (!qn_can_build(g, op, inputs, 5))
         return NULL;
     if (!(p >= 0 && p <= 1) || !params->use) {
         qn_graph_fail(g, QN_BAD_ARGUMENT,
@@ -220,8 +229,9 @@ static qn_node *build(qn_graph *g, const struct qn_op *op, qn_node *a,
         .key = {(uint32_t)key, (uint32_t)(key >> 32)},
         .last = (uint32_t)(ones > 0 ? ones - 1 : 0),
         .some = ones > 0,
+        .has_first = params->first != NULL,
     };
-    return qn_node_create(g, op, inputs, 4, NULL, &own, sizeof own);
+    return qn_node_create(g, op, inputs, 5, NULL, &own, sizeof own);
 }
 
 qn_node *qn_dropconnect(qn_graph *g, qn_node *x, qn_node *w, double p,

@@ -15,9 +15,9 @@ struct random_shape {
 
 static qn_status infer_random(struct qn_node *node)
 {
-    static const char *const names[] = {"seed", "step"};
+    static const char *const names[] = {"seed", "step", "first sample"};
     const struct random_shape *params = node->params;
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 3; i++)
         if (!qn_node_is(node->inputs[i], QN_OP_LIVE))
             return qn_node_fail(node, QN_BAD_ARGUMENT,
                                 "%s must be a qn_scalar, not %s", names[i],
@@ -32,32 +32,33 @@ static qn_status infer_random(struct qn_node *node)
     return QN_OK;
 }
 
-// x, y: seed and step as uint; p2, p3: the halves of the path's hash.
+// x, y, z: seed, step and first sample as uint; p2, p3: the halves of the
+// path's hash; p4: elements of a sample, 0 where the first one is always 0.
 #define RANDOM                                                             \
-    .min_inputs = 2, .max_inputs = 2, .infer = infer_random,               \
+    .min_inputs = 3, .max_inputs = 3, .infer = infer_random,               \
     .flags = QN_OP_INDEXED | QN_OP_RECOMPUTE | QN_OP_UINT_INPUTS |         \
              QN_OP_NO_GRAD,                                                \
-    .include = "random", .param_count = 4
+    .include = "random", .param_count = 5
 
 const struct qn_op qn_op_random_uniform = {
     .name = "random_uniform", .formula = "low + (high - low) u, u in (0, 1)",
     .source = "Salmon et al. 2011 (Philox)",
-    .expr = "random_uniform(i, x, y, p0, p1, p2, p3)",
-    RANDOM, .uint_params = 0xC,
+    .expr = "random_uniform(i + (ulong)z * p4, x, y, p0, p1, p2, p3)",
+    RANDOM, .uint_params = 0x1C,
 };
 const struct qn_op qn_op_random_normal = {
     .name = "random_normal",
     .source = "Box and Muller 1958; Salmon et al. 2011",
     .formula = "mean + deviation n, n standard normal by Box-Muller",
-    .expr = "random_normal(i, x, y, p0, p1, p2, p3)",
-    RANDOM, .uint_params = 0xC,
+    .expr = "random_normal(i + (ulong)z * p4, x, y, p0, p1, p2, p3)",
+    RANDOM, .uint_params = 0x1C,
 };
 // p0 is an integer too: the largest word that gives a 1.
 const struct qn_op qn_op_random_bernoulli = {
     .name = "random_bernoulli", .formula = "1 with probability p, else 0",
     .source = "Salmon et al. 2011 (Philox)",
-    .expr = "random_bernoulli(i, x, y, p0, p1, p2, p3)",
-    RANDOM, .uint_params = 0xD,
+    .expr = "random_bernoulli(i + (ulong)z * p4, x, y, p0, p1, p2, p3)",
+    RANDOM, .uint_params = 0x1D,
 };
 
 static qn_node *make_draw(qn_graph *g, const struct qn_op *op, qn_shape shape,
@@ -72,6 +73,16 @@ static qn_node *make_draw(qn_graph *g, const struct qn_op *op, qn_shape shape,
                       op->name);
         return NULL;
     }
+    const int64_t count = qn_shape_count(&shape);
+    const bool has_samples = shape.rank > 0 && count > 0;
+    const int64_t sample =
+        params->first && has_samples ? count / shape.dims[0] : 0;
+    if (params->first && (!has_samples || sample > UINT32_MAX)) {
+        qn_graph_fail(g, QN_BAD_SHAPE,
+                      "%s: with a first sample, the first dimension counts "
+                      "samples of at most 2^32 - 1 elements", op->name);
+        return NULL;
+    }
     const char *path = qn_graph_path(g, params->use);
     if (!path) {
         qn_graph_fail(g, QN_NO_MEMORY, "%s: out of memory", op->name);
@@ -79,10 +90,11 @@ static qn_node *make_draw(qn_graph *g, const struct qn_op *op, qn_shape shape,
     }
     const uint64_t key = qn_fnv1a(path, strlen(path));
     const double p[] = {p0, p1, (double)(uint32_t)key,
-                        (double)(uint32_t)(key >> 32)};
-    struct qn_node *inputs[] = {params->seed, params->step};
+                        (double)(uint32_t)(key >> 32), (double)sample};
+    struct qn_node *inputs[] = {params->seed, params->step,
+                                params->first ? params->first : params->step};
     const struct random_shape extra = {shape};
-    return qn_node_create(g, op, inputs, 2, p, &extra, sizeof extra);
+    return qn_node_create(g, op, inputs, 3, p, &extra, sizeof extra);
 }
 
 qn_node *qn_random_uniform(qn_graph *g, qn_shape shape, double low,

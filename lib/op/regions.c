@@ -314,7 +314,7 @@ static qn_node *draw_regions(qn_graph *g, const qn_node *x, int d,
     qn_node *u = qn_random_uniform(
         g, shape, 0, 1,
         qn_random_params(.seed = params->draw.seed, .step = params->draw.step,
-                         .use = use));
+                         .first = params->draw.first, .use = use));
     return qn_fractional_regions(g, u, in, out, !params->pseudo,
                                  params->overlapping);
 }
