@@ -83,7 +83,8 @@ struct qn_optimizer_params {
     // Clipping of the loss's gradient, before weight decay and penalties; 0:
     // none. One norm at most; values are clipped before.
     double clip_value;       // every element to [-clip_value, clip_value]
-    double clip_norm;        // each parameter's gradient g to g min(1, c / |g|)
+    double clip_norm;        // each parameter's gradient g to
+                             // g min(1, c / (|g| + 1e-6)), as PyTorch's
     double clip_global_norm; // the same with |g| over all parameters (Pascanu,
                              // Mikolov, Bengio: On the difficulty of training
                              // recurrent neural networks, ICML 2013)
