@@ -15,6 +15,7 @@
 #include "quern/plan.h"
 #include "quern/nn.h"
 #include "quern/optim.h"
+#include "quern/minimize.h"
 #include "quern/data.h"
 #include "quern/train.h"
 
