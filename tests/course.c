@@ -103,7 +103,7 @@ static void read_extras(struct course *c, int index)
 
 struct course course_at(int index, const struct small_net *net)
 {
-    struct course c = {.net = net};
+    struct course c = {.index = index, .net = net};
     const char *rule, *name;
     double lr, conv_lr, value;
     int cycle, by_torch;

@@ -12,6 +12,7 @@ enum { COURSE_RECORDS = 16 };
 
 // One case on one network.
 struct course {
+    int index; // of the case
     const char *name;
     const struct ref_rule *rule;
     struct ref_hyper hyper;
