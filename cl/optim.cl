@@ -87,7 +87,7 @@
 #endif
 #if CLIP_VALUE
 #define CLIP_VALUE_HEAD const REAL clip_value,
-#define CLIPPED(g) clamp((g), K(-clip_value), K(clip_value))
+#define CLIPPED(g) MIN_NAN(MAX_NAN((g), K(-clip_value)), K(clip_value))
 #else
 #define CLIP_VALUE_HEAD
 #define CLIPPED(g) (g)
@@ -162,7 +162,7 @@ static inline REAL norm_of(global const REAL *norms, const int first,
 #endif
         const REAL more = norms[(first + c) * 3 + column] - rest;
         const REAL next = sum + more;
-        rest = next - sum - more;
+        rest = isfinite(next) ? next - sum - more : 0; // infinity stays
         sum = next;
     }
 #if !CPU
@@ -180,10 +180,12 @@ static inline REAL norm_of(global const REAL *norms, const int first,
     return sqrt(sum);
 }
 
-// The factor that brings a norm down to `most`, as torch.nn.utils has it.
+// The factor that brings a norm down to `most`, as torch.nn.utils has it: NaN
+// for NaN.
 static inline REAL clip_factor(const REAL norm, const REAL most)
 {
-    return min(most / (norm + (REAL)1e-6), (REAL)1);
+    const REAL factor = most / (norm + (REAL)1e-6);
+    return factor >= 1 ? 1 : factor;
 }
 
 #if CPU
