@@ -78,6 +78,11 @@ class Usage(unittest.TestCase):
                 ("--dump", "summary", "10", "--dump", "picture"),
                 ("unknown table opps; there are ops", "list", "opps"),
                 ("takes no arguments", "devices", "0:0"),
+                ("unknown part optm; there are optim", "bench", "optm"),
+                ("did you mean adam?", "bench", "optim", "--optimizer",
+                 "sgd,adan"),
+                ("whole number from 1", "bench", "--parameters", "0"),
+                ("number from", "bench", "--seconds", "0"),
                 ("needs one RUN", "eval"),
                 ("INPUT", "predict", "somewhere")):
             with self.subTest(args):
@@ -164,6 +169,37 @@ class Tables(unittest.TestCase):
         self.assertIn("matmul", run(*args, "--dump", "text").stdout)
         self.assertIn("digraph", run(*args, "--dump", "dot").stdout)
         self.assertIn("matmul", run(*args, "--dump", "plan").stdout)
+
+
+class Bench(unittest.TestCase):
+    def test_optim(self):
+        """The table's shape and its arithmetic; times are what they are."""
+        flags = ["--parameters", 100000, "--seconds", 1]
+        told = run_json("bench", "optim", *flags)
+        self.assertEqual([r["optimizer"] for r in told["results"]],
+                         [r["name"] for r in run_json("list")["optimizers"]])
+        bytes_each = {r["optimizer"]: r["bytes_per_parameter"]
+                      for r in told["results"]}
+        # 4 read of the gradient, 8 of each state.
+        self.assertLessEqual({"sgd": 12, "momentum": 20, "adam": 28}.items(),
+                             bytes_each.items())
+        self.assertGreater(min(told["limits"].values()), 0)
+        for result in told["results"]:
+            with self.subTest(result["optimizer"]):
+                self.assertEqual(result["bench"], "optim")
+                self.assertEqual(result["bytes_per_parameter"] % 8, 4)
+                self.assertGreaterEqual(result["launches"], 1)
+                self.assertGreaterEqual(result["rounds"], 5)
+                self.assertAlmostEqual(
+                    result["gbps"] * result["seconds"] * 1e9 /
+                    (100000 * result["bytes_per_parameter"]), 1, places=6)
+                for part in ("copy", "in_place"):
+                    self.assertGreater(result[part + "_gbps"], 0)
+                    self.assertGreater(result[part + "_share"], 0)
+        table = run("bench", "optim", *flags, "--optimizer",
+                    "adam,sgd").stdout.splitlines()
+        self.assertEqual([line.split()[0] for line in table],
+                         ["optimizer", "sgd", "adam"])
 
 
 class Runs(Folder):

@@ -32,6 +32,7 @@ int run_list(const struct command *command, int argc, const char **argv);
 int run_summary(const struct command *command, int argc, const char **argv);
 int run_train(const struct command *command, int argc, const char **argv);
 int run_eval(const struct command *command, int argc, const char **argv);
+int run_bench(const struct command *command, int argc, const char **argv);
 int run_predict(const struct command *command, int argc, const char **argv);
 
 // ---- flags (flags.c) ----
@@ -137,6 +138,8 @@ void pin_workers(void);
 // From now on a first Ctrl-C or TERM sets the flag, a second one ends.
 void catch_interrupts(void);
 bool is_interrupted(void);
+// Seconds of a clock that never goes back.
+double seconds_now(void);
 // Makes a new folder. False where it exists or cannot be made (`*exists`).
 bool make_new_folder(const char *path, bool *exists);
 

@@ -60,6 +60,14 @@ bool is_interrupted(void)
     return interrupted != 0;
 }
 
+double seconds_now(void)
+{
+    LARGE_INTEGER now, each;
+    QueryPerformanceCounter(&now);
+    QueryPerformanceFrequency(&each);
+    return (double)now.QuadPart / (double)each.QuadPart;
+}
+
 bool make_new_folder(const char *path, bool *exists)
 {
     bool made = CreateDirectoryA(path, NULL) != 0;

@@ -37,6 +37,15 @@ static const struct command commands[] = {
     {"summary", "MODEL",
      "Shows layers, parameters, launches and memory of a model.",
      MODEL_TEXT DATA_TEXT, run_summary},
+    {"bench", "[PART]...",
+     "Times the work of training beside the device's own limits.",
+     "PART is one of\n"
+     "  optim  an update of all parameters by each optimizer, beside a copy of\n"
+     "         as much memory; GB/s counts the gradient read, parameters and\n"
+     "         slots read and written\n"
+     "Without it all are timed. What is compared is timed in turns; figures are\n"
+     "medians of many rounds, ratios medians of the rounds' ratios.",
+     run_bench},
     {"devices", "", "Lists what OpenCL offers and tells which device is used.",
      NULL, run_devices},
     {"list", "[TABLE]", "Lists what a model, a run or a flag may name.",

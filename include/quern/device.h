@@ -105,6 +105,10 @@ QN_API const qn_device_info *qn_device_describe(const qn_device *device);
 // Why this device was opened, in one sentence.
 QN_API const char *qn_device_reason(const qn_device *device);
 
+// Waits for all that was enqueued. After a failed OpenCL call at run time the
+// device is lost: this and all others return the first failure.
+QN_API qn_status qn_device_finish(qn_device *device, qn_error *error);
+
 // One row of the profile: a kernel's launches so far.
 typedef struct qn_profile_row {
     const char *kernel; // "matmul:matmul_nt", valid as long as the device
@@ -118,6 +122,30 @@ typedef struct qn_profile_row {
 // for the queue. All 0 unless the device was opened with `profile`.
 QN_API int qn_device_profile(qn_device *device, qn_profile_row *rows,
                              int capacity);
+
+// ---- what the device itself can do ----
+
+// A small kernel that does one thing only, beside which others are judged.
+// Takes no time itself: run it several times, then qn_device_finish.
+typedef enum qn_gauge_kind {
+    QN_GAUGE_COPY,     // y = x, x and y of half the size each
+    QN_GAUGE_IN_PLACE, // x = -x: what a copy reads and writes, in half the
+                       // memory and without fetching lines only to fill them
+    QN_GAUGE_FMA,      // fused multiply-adds of float32 in registers
+} qn_gauge_kind;
+typedef struct qn_gauge qn_gauge;
+
+// `size`: bytes of memory touched, or floating-point operations of a run; the
+// nearest that the kernel can do. NULL on failure. To be destroyed before the
+// device is closed.
+QN_API qn_gauge *qn_gauge_create(qn_device *device, qn_gauge_kind kind,
+                                 int64_t size, qn_error *error);
+QN_API void qn_gauge_destroy(qn_gauge **gauge);
+// What a run does: bytes read plus bytes written, or operations, a
+// multiply-add being two.
+QN_API double qn_gauge_work(const qn_gauge *gauge);
+// Enqueues one run and returns.
+QN_API qn_status qn_gauge_run(qn_gauge *gauge, qn_error *error);
 
 #ifdef __cplusplus
 }

@@ -20,10 +20,6 @@ const qn_logger *qn_device_log(const qn_device *device);
 // what bit-exact repetition depends on. Lives as long as the device.
 const char *qn_device_fingerprint(const qn_device *device);
 
-// Waits for all that was enqueued. After a failed OpenCL call at run time the
-// device is lost: this and all others return the first failure.
-qn_status qn_device_finish(qn_device *device, qn_error *error);
-
 // ---- buffers ----
 
 struct qn_buffer; // device memory, or a part of another buffer
