@@ -118,6 +118,79 @@ START_TEST(double_follows_pytorch)
 }
 END_TEST
 
+// ---- forms of one rule ----
+
+static struct course find_course(const char *name, bool rate_moves)
+{
+    for (int i = 0; i < course_count(); i++) {
+        struct course c = course_at(i, &small_dense);
+        if (strcmp(c.name, name) != 0)
+            continue;
+        c.rate_moves = rate_moves;
+        c.stop_count = 5; // 300 steps
+        return c;
+    }
+    ck_abort_msg("optim.json has no case %s", name);
+}
+
+// How far two ways are apart at most, relative to 1 + |x|.
+static double distance(const struct course *c, const struct course_records *a,
+                       const struct course_records *b)
+{
+    double most = 0;
+    for (int i = 0; i < c->stop_count; i++)
+        for (int k = 0; k < c->net->count; k++)
+            most = fmax(most, fabs(a->x[i][k] - b->x[i][k]) /
+                                  (1 + fabs(a->x[i][k])));
+    return most;
+}
+
+// v = rho v + g, x -= a v and m = beta m + a g, x -= m have m = a v as long as
+// a stays; the first keeps no trace of a rate that has passed, the second
+// does.
+static struct course_records forms[2];
+
+static void follow_forms(bool rate_moves, double rtol, double atol)
+{
+    static const char *const names[] = {"momentum", "momentum, heavy ball"};
+    for (int i = 0; i < 2; i++) {
+        struct course c = find_course(names[i], rate_moves);
+        course_follow(&c, &want, NULL);
+        forms[i] = want;
+        if (is_to_come(&c))
+            continue;
+        follow(&c, QN_FLOAT32, &forms[i]);
+        compare(&c, "the device", &forms[i], &want, rtol, atol);
+    }
+}
+
+START_TEST(forms_of_momentum_part_as_rates_change)
+{
+    struct course c = find_course("momentum", false);
+    follow_forms(false, 1e-4, 5e-5);
+    ck_assert_double_le(distance(&c, &forms[0], &forms[1]), 1e-4);
+    follow_forms(true, 1e-4, 5e-5);
+    ck_assert_double_ge(distance(&c, &forms[0], &forms[1]), 0.01);
+}
+END_TEST
+
+// At a constant rate PyTorch's Nesterov has in x what lookahead has in
+// x - momentum m, the point where it takes the gradient.
+START_TEST(forms_of_nesterov_are_the_same_points)
+{
+    struct course c = find_course("nesterov, lookahead", false);
+    double slots[REF_SLOTS][SMALL_PARAMETERS];
+    course_follow(&c, &got, slots);
+    double *x = got.x[c.stop_count - 1];
+    for (int i = 0; i < c.net->count; i++)
+        x[i] -= c.hyper.momentum * slots[0][i];
+    struct course pytorch = find_course("nesterov", false);
+    course_follow(&pytorch, &want, NULL);
+    qn_check_close("x - momentum m", x, want.x[c.stop_count - 1],
+                   c.net->count, 1e-10, 1e-10);
+}
+END_TEST
+
 // ---- the table ----
 
 static void expect_defaults(const struct qn_optimizer *row)
@@ -172,9 +245,12 @@ int main(void)
 {
     const TTest *const tests[] = {reference_agrees_with_pytorch,
                                   every_rule_has_a_trajectory,
+                                  forms_of_nesterov_are_the_same_points,
                                   float_follows_pytorch,
-                                  double_follows_pytorch};
-    const int status = qn_check_run("trajectory", tests, 4);
+                                  double_follows_pytorch,
+                                  forms_of_momentum_part_as_rates_change};
+    const int status = qn_check_run("trajectory", tests,
+                                    (int)(sizeof tests / sizeof *tests));
     course_close();
     return status;
 }

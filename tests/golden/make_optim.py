@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes optim.json and optim.safetensors: where update rules lead.
 
-make_optim.py [FOLDER | --check [NAME]]   (needs torch, numpy; Debian: python3-torch)
+make_optim.py [FOLDER | --check [NAME]]    (needs torch; Debian: python3-torch)
 
 Each case is a rule with its settings. It trains two small smooth networks in
 double precision, and the parameters after some of the steps are kept: a 2-3-1
