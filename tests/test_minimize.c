@@ -1,16 +1,14 @@
 // Minimizers on the host: PyTorch's trajectories, convergence on classic
 // functions, Wolfe conditions at each step, Hessian products, resumption, bad
 // input. No device is used.
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "functions.h"
 #include "qn_check.h"
+#include "torch_lbfgs.h"
 #include "quern/minimize.h"
-
-enum { NET = 13, SAMPLES = 8 };
 
 static void fill_start(const struct function *f, double *x)
 {
@@ -229,90 +227,33 @@ END_TEST
 
 // ---- PyTorch ----
 
-struct net {
-    double x[SAMPLES][2], y[SAMPLES];
-};
-
-// Two inputs, three sigmoids, one sigmoid; mean squared error.
-static qn_status evaluate_net(void *user, const double *p, double *loss,
-                              double *g, qn_error *error)
+static void follow_torch(const struct torch_run *run)
 {
-    const struct net *net = user;
-    (void)error;
-    memset(g, 0, NET * sizeof *g);
-    *loss = 0;
-    for (int k = 0; k < SAMPLES; k++) {
-        double h[3], sum = p[12];
-        for (int i = 0; i < 3; i++) {
-            h[i] = 1 / (1 + exp(-(p[2 * i] * net->x[k][0] +
-                                  p[2 * i + 1] * net->x[k][1] + p[6 + i])));
-            sum += p[9 + i] * h[i];
-        }
-        double out = 1 / (1 + exp(-sum)), fault = out - net->y[k];
-        *loss += fault * fault / SAMPLES;
-        double d = 2 * fault / SAMPLES * out * (1 - out);
-        g[12] += d;
-        for (int i = 0; i < 3; i++) {
-            double dh = d * p[9 + i] * h[i] * (1 - h[i]);
-            g[9 + i] += d * h[i];
-            g[6 + i] += dh;
-            g[2 * i] += dh * net->x[k][0];
-            g[2 * i + 1] += dh * net->x[k][1];
-        }
-    }
-    return QN_OK;
-}
-
-static void read_numbers(const json_t *from, double *to, size_t count)
-{
-    ck_assert_uint_eq(json_array_size(from), count);
-    for (size_t i = 0; i < count; i++)
-        to[i] = json_number_value(json_array_get(from, i));
-}
-
-static void follow_torch(const json_t *trajectory, const struct net *net,
-                         const double *start)
-{
-    const json_t *points = json_object_get(trajectory, "points");
-    const char *text = json_string_value(json_object_get(trajectory, "text"));
-    struct qn_minimizer_params params = params_of(text);
-    params.lr = json_number_value(json_object_get(trajectory, "lr"));
-    const struct qn_objective objective = {(void *)net, NET, evaluate_net};
+    struct qn_minimizer_params params = params_of(run->text);
+    const struct qn_objective objective = {NULL, TORCH_COUNT, evaluate_torch};
     qn_error error = {0};
-    qn_minimizer *m = qn_minimizer_create(&params, &objective, start, &error);
+    params.lr = run->lr;
+    qn_minimizer *m =
+        qn_minimizer_create(&params, &objective, torch_start(), &error);
     ck_assert_msg(m != NULL, "%s", error.text);
-    ck_assert_uint_eq(json_array_size(points), 20);
-    for (size_t i = 0; i < json_array_size(points); i++) {
-        double want[1 + NET];
+    for (int i = 0; i < TORCH_ITERATIONS; i++) {
         char what[100];
-        read_numbers(json_array_get(points, i), want, 1 + NET);
         struct qn_minimizer_report report = step(m);
-        snprintf(what, sizeof what, "%s, iteration %d", text, (int)i + 1);
-        qn_check_close(what, &report.loss, want, 1, 1e-9, 1e-9);
-        qn_check_close(what, qn_minimizer_x(m), want + 1, NET, 1e-9, 1e-9);
+        snprintf(what, sizeof what, "%s, iteration %d", run->text, i + 1);
+        qn_check_close(what, &report.loss, run->points[i], 1, 1e-9, 1e-9);
+        qn_check_close(what, qn_minimizer_x(m), run->points[i] + 1,
+                       TORCH_COUNT, 1e-9, 1e-9);
     }
     qn_minimizer_destroy(&m);
 }
 
 START_TEST(lbfgs_follows_pytorch)
 {
-    json_error_t fault;
-    json_t *json = json_load_file(TESTS_FOLDER "/golden/lbfgs.json", 0,
-                                  &fault), *trajectory;
-    struct net net;
-    double start[NET];
-    size_t i;
-    ck_assert_msg(json != NULL, "lbfgs.json: %s", fault.text);
-    read_numbers(json_object_get(json, "start"), start, NET);
-    read_numbers(json_object_get(json, "y"), net.y, SAMPLES);
-    for (i = 0; i < SAMPLES; i++)
-        read_numbers(json_array_get(json_object_get(json, "x"), i), net.x[i],
-                     2);
-    json_t *all = json_object_get(json, "trajectories");
-    ck_assert_uint_ge(json_array_size(all), 5);
-    json_array_foreach(all, i, trajectory)
-        follow_torch(trajectory, &net, start);
-    json_decref(json);
+    struct torch_run run;
+    int count = 0;
+    for (; torch_run_at(count, &run); count++)
+        follow_torch(&run);
+    ck_assert_int_ge(count, 5);
 }
 END_TEST
 

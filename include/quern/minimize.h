@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 // Full-batch minimizers: L-BFGS, BFGS and Newton-CG over any function that
-// gives its value and gradient. They run on the host, in double precision, and
-// wait for each value: for data that is looked at as a whole.
+// gives its value and gradient, such as the loss of a graph over a whole data
+// set. They run on the host, in double precision, and wait for each value.
 #ifndef QUERN_MINIMIZE_H
 #define QUERN_MINIMIZE_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "quern/status.h"
+#include "quern/nn.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -127,7 +127,8 @@ QN_API void qn_minimizer_describe(const qn_minimizer *minimizer,
 QN_API const double *qn_minimizer_x(const qn_minimizer *minimizer);
 
 // All that the next steps depend on, as arrays: copied out and back in, they
-// make a run go on with the same bits.
+// make a run go on with the same bits. Before the first step "x" alone may be
+// written, to begin elsewhere.
 typedef struct qn_minimizer_part {
     const char *name; // "x", "gradient", "counters", "s", "y", ...
     int64_t rows;     // 1: a vector
@@ -137,6 +138,73 @@ typedef struct qn_minimizer_part {
 // Part `index`; false past the last one.
 QN_API bool qn_minimizer_part_at(qn_minimizer *minimizer, int index,
                                  qn_minimizer_part *part);
+
+// ---- the loss of a graph as an objective ----
+
+// What is built for one size of batch.
+struct qn_batch_loss {
+    qn_node *loss;  // mean over the samples of the batch: one number
+    qn_node *count; // one number that is summed over all data, such as right
+                    // answers; NULL: none
+    qn_node *nodes[4]; // what `bind` needs
+    // l2 / 2 sum w^2 of each parameter, in the order of qn_group_members, is
+    // added to the loss. l1 is refused: it has no gradient at 0. Must live as
+    // long as the graph. NULL: none.
+    const struct qn_penalty *penalties;
+};
+
+struct qn_plan_objective_params {
+    qn_dtype real;   // of the graphs
+    int64_t samples; // in all
+    int64_t batch;   // samples of one run, to save memory; the last one may have
+                     // fewer. The loss is the mean over samples all the same
+    bool wants_products; // Hessian products, see qn_plan_objective_is_exact
+    void *user;          // handed to the functions
+    // Appends the loss of a batch of `count` samples; errors stay with the
+    // graph. Called for each size of batch, and again for Hessian products.
+    void (*build)(void *user, qn_graph *graph, int64_t count,
+                  struct qn_batch_loss *out);
+    // Sets scalars and inputs for the batch that begins with sample `first`.
+    // NULL: there are none. The detail of a failure is the plan's.
+    qn_status (*bind)(void *user, const struct qn_batch_loss *built,
+                      qn_plan *plan, int64_t first);
+    // Asked before each batch; true ends the evaluation by QN_INTERRUPTED. May
+    // be NULL.
+    bool (*is_stopped)(void *user);
+};
+
+// Mean loss over a data set and its gradient, as a function of all parameters
+// in the store, one after the other. Batches are summed in double precision, in
+// their order.
+typedef struct qn_plan_objective qn_plan_objective;
+
+// Builds, adds the graphs' variables to the store, plans. The device and the
+// store must outlive it.
+QN_API qn_plan_objective *
+qn_plan_objective_create(qn_device *device, qn_store *store,
+                         const struct qn_plan_objective_params *params,
+                         qn_error *error);
+QN_API void qn_plan_objective_destroy(qn_plan_objective **objective);
+// For qn_minimizer_create.
+QN_API struct qn_objective
+qn_plan_objective_face(qn_plan_objective *objective);
+// Whether Hessian products are exact: the gradient of sum(gradient * v), where
+// all operations between parameters and gradient have gradients themselves.
+// Otherwise, or where none are wanted, the face has no hessian_product. `why`
+// receives what refused, or NULL; it may be NULL and lives as long as the
+// objective.
+QN_API bool qn_plan_objective_is_exact(const qn_plan_objective *objective,
+                                       const char **why);
+// The parameters between store and x[n].
+QN_API qn_status qn_plan_objective_read(qn_plan_objective *objective,
+                                        double *x, qn_error *error);
+QN_API qn_status qn_plan_objective_write(qn_plan_objective *objective,
+                                         const double *x, qn_error *error);
+// The sum of qn_batch_loss's count at x, evaluated unless that was the last
+// point.
+QN_API qn_status qn_plan_objective_count(qn_plan_objective *objective,
+                                         const double *x, double *count,
+                                         qn_error *error);
 
 #ifdef __cplusplus
 }

@@ -356,10 +356,27 @@ static qn_status iterate(struct qn_minimizer *m, qn_error *error)
     return QN_OK;
 }
 
+// What was copied in may come from a file.
+static qn_status check_counters(const struct qn_minimizer *m, qn_error *error)
+{
+    const double *counters = m->counters;
+    const double most = m->method->pairs_max ? m->method->pairs_max(m) : 0;
+    bool good = counters[QN_AT_STOP] >= QN_STOP_NONE &&
+                counters[QN_AT_STOP] <= QN_STOP_SEARCH &&
+                counters[QN_AT_PAIRS] >= 0 && counters[QN_AT_NEXT] >= 0 &&
+                (most == 0 || (counters[QN_AT_PAIRS] <= most &&
+                               counters[QN_AT_NEXT] < most));
+    return good ? QN_OK
+                : qn_fail(error, QN_FORMAT,
+                          "the counters of %s are not what it writes",
+                          m->params.row->name);
+}
+
 qn_status qn_minimizer_step(qn_minimizer *m, qn_error *error)
 {
     double counters[QN_COUNTERS];
     QN_REQUIRE(error, m != NULL);
+    QN_TRY(check_counters(m, error));
     if (isnan(m->counters[QN_AT_LOSS]))
         QN_TRY(begin(m, error));
     if (m->counters[QN_AT_STOP] != QN_STOP_NONE)

@@ -46,6 +46,8 @@ struct qn_method {
     qn_status (*direct)(struct qn_minimizer *m, qn_error *error);
     // Learns from a step of t d, `g` being the gradient after it. May be NULL.
     void (*learn)(struct qn_minimizer *m, double t, const double *g);
+    // How many pairs are kept; NULL: they are only counted.
+    double (*pairs_max)(const struct qn_minimizer *m);
 };
 extern const struct qn_method qn_method_lbfgs, qn_method_bfgs,
     qn_method_newton_cg;

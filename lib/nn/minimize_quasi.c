@@ -18,6 +18,11 @@ static int64_t history(const struct qn_minimizer *m)
     return (int64_t)m->params.values[KEY_HISTORY];
 }
 
+static double pairs_max(const struct qn_minimizer *m)
+{
+    return m->params.values[KEY_HISTORY];
+}
+
 static void shape_pairs(const struct qn_minimizer *m, int64_t *rows,
                         int64_t *columns)
 {
@@ -108,6 +113,7 @@ const struct qn_method qn_method_lbfgs = {
               [PART_RHO] = {"rho", shape_rho}},
     .direct = direct_lbfgs,
     .learn = learn_lbfgs,
+    .pairs_max = pairs_max,
 };
 
 // ---- BFGS ----
