@@ -139,8 +139,8 @@ class Tables(unittest.TestCase):
 
     def test_list(self):
         tables = run_json("list")
-        for table in ("ops", "layers", "losses", "optimizers", "inits",
-                      "datasets", "models"):
+        for table in ("ops", "layers", "losses", "optimizers",
+                      "schedules", "inits", "datasets", "models"):
             self.assertGreater(len(tables[table]), 0)
             self.assertEqual(run_json("list", table)[table], tables[table])
             shown = run("list", table).stdout

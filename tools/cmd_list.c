@@ -126,6 +126,41 @@ static bool optimizer_row(int index, const char *cells[COLUMNS])
     return true;
 }
 
+// "length, eta_min=0": what goes behind the colon.
+static const char *schedule_keys(const struct qn_schedule *schedule)
+{
+    static char text[512];
+    int used = 0;
+    text[0] = 0;
+    for (int i = 0; i < schedule->key_count; i++) {
+        const struct qn_schedule_key *key = &schedule->keys[i];
+        char value[64] = "";
+        const char *word = key->choices;
+        for (int k = 0; word && k < (int)key->value; k++)
+            word += strcspn(word, "|") + 1;
+        if (word)
+            snprintf(value, sizeof value, "=%.*s", (int)strcspn(word, "|"),
+                     word);
+        else if (!isnan(key->value))
+            snprintf(value, sizeof value, "=%g", key->value);
+        used += snprintf(text + used, sizeof text - (size_t)used, "%s%s%s",
+                         i ? ", " : "", key->name, value);
+    }
+    return text;
+}
+
+static bool schedule_row(int index, const char *cells[COLUMNS])
+{
+    const struct qn_schedule *row = qn_schedule_at(index);
+    if (!row)
+        return false;
+    cells[0] = row->name;
+    cells[1] = row->formula;
+    cells[2] = schedule_keys(row);
+    cells[3] = row->source;
+    return true;
+}
+
 static bool init_row(int index, const char *cells[COLUMNS])
 {
     const struct qn_init *init = qn_init_at(index);
@@ -165,6 +200,7 @@ static const struct table tables[] = {
     {"layers", {"name", "formula", "keys"}, layer_row},
     {"losses", {"name", "formula", "settings", "source"}, loss_row},
     {"optimizers", {"name", "formula", "settings", "source"}, optimizer_row},
+    {"schedules", {"name", "formula", "settings", "source"}, schedule_row},
     {"inits", {"name", "formula", "alias", "source"}, init_row},
     {"datasets", {"name", "source", "files"}, dataset_row},
     {"models", {"name", "source", "definition"}, model_row},

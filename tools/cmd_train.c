@@ -11,6 +11,7 @@ enum { PATH_SIZE = 1024, RUNS_MAX = 100000 };
 
 struct options {
     const char *data, *device, *out, *resume, *optimizer, *loss;
+    const char *schedule, *momentum_schedule;
     double lr, momentum, weight_decay, l1, l2;
     int64_t epochs, batch_size, seed, checkpoint_every, steps, log_every;
     bool json, quiet, profile, proximal;
@@ -124,6 +125,10 @@ static void set_params(struct job *job)
         params->loss = options->loss;
     if (is_given(job, "lr"))
         params->lr = options->lr;
+    if (is_given(job, "schedule"))
+        params->schedule = options->schedule;
+    if (is_given(job, "momentum-schedule"))
+        params->momentum_schedule = options->momentum_schedule;
     if (is_given(job, "momentum"))
         params->momentum = options->momentum;
     if (is_given(job, "weight-decay"))
@@ -344,11 +349,21 @@ static int check_words(struct job *job, const struct words *words)
     return EXIT_DONE;
 }
 
-int run_train(const struct command *command, int argc, const char **argv)
+// ---- flags ----
+
+enum { FLAGS_MAX = 40 };
+
+static int add_flags(struct flag *flags, int count, const struct flag *more,
+                     int more_count)
 {
-    struct job job = {.command = command};
-    struct options *o = &job.options;
-    struct flag flags[] = {
+    memcpy(flags + count, more, (size_t)more_count * sizeof *more);
+    return count + more_count;
+}
+
+// What is trained, and by which rules.
+static int add_recipe_flags(struct options *o, struct flag *flags, int count)
+{
+    const struct flag more[] = {
         {"data", "D", "data set [digits]", FLAG_TEXT, &o->data, 0, 0, false},
         {"epochs", "N", "times through the data [10]", FLAG_COUNT, &o->epochs,
          1, 1e6, false},
@@ -361,6 +376,12 @@ int run_train(const struct command *command, int argc, const char **argv)
          FLAG_TEXT, &o->optimizer, 0, 0, false},
         {"lr", "F", "learning rate [the optimizer's]", FLAG_NUMBER, &o->lr,
          1e-30, 1e6, false},
+        {"schedule", "S",
+         "of the learning rate, see quern list schedules [constant]; "
+         "step:gamma=0.5 sets more, warmup+cosine puts a warm-up in front",
+         FLAG_TEXT, &o->schedule, 0, 0, false},
+        {"momentum-schedule", "S", "likewise, of the momentum or beta1",
+         FLAG_TEXT, &o->momentum_schedule, 0, 0, false},
         {"momentum", "F", "of sgd or momentum [the optimizer's]",
          FLAG_NUMBER, &o->momentum, 0, 1, false},
         {"weight-decay", "F", "L2 penalty, as in PyTorch [0]", FLAG_NUMBER,
@@ -374,6 +395,14 @@ int run_train(const struct command *command, int argc, const char **argv)
         {"loss", "L", "see quern list losses [softmax_cross_entropy]; "
          "huber:delta=0.5 sets more",
          FLAG_TEXT, &o->loss, 0, 0, false},
+    };
+    return add_flags(flags, count, more, FLAG_COUNT_OF(more));
+}
+
+// What is repeatable, kept and shown.
+static int add_run_flags(struct options *o, struct flag *flags, int count)
+{
+    const struct flag more[] = {
         {"seed", "N", "of first values, order of samples, draws [0]",
          FLAG_COUNT, &o->seed, 0, 4294967295.0, false},
         {"out", "DIR", "run folder [runs/MODEL-DATA-NUMBER]", FLAG_TEXT,
@@ -390,10 +419,18 @@ int run_train(const struct command *command, int argc, const char **argv)
         FLAG_JSON(o->json),
         FLAG_QUIET(o->quiet),
     };
+    return add_flags(flags, count, more, FLAG_COUNT_OF(more));
+}
+
+int run_train(const struct command *command, int argc, const char **argv)
+{
+    struct job job = {.command = command};
+    struct options *o = &job.options;
+    struct flag flags[FLAGS_MAX];
     struct words words;
-    int status;
-    if (!parse_flags(command, argc, argv, flags, FLAG_COUNT_OF(flags), &words,
-                     &status))
+    int status, count = add_recipe_flags(o, flags, 0);
+    count = add_run_flags(o, flags, count);
+    if (!parse_flags(command, argc, argv, flags, count, &words, &status))
         return status;
     job.flags = flags;
     status = check_words(&job, &words);

@@ -49,8 +49,8 @@ static const struct command commands[] = {
     {"devices", "", "Lists what OpenCL offers and tells which device is used.",
      NULL, run_devices},
     {"list", "[TABLE]", "Lists what a model, a run or a flag may name.",
-     "TABLE is one of ops, layers, losses, optimizers, inits, datasets,\n"
-     "models; without it all are shown.",
+     "TABLE is one of ops, layers, losses, optimizers, schedules, inits,\n"
+     "datasets, models; without it all are shown.",
      run_list},
 };
 

@@ -16,6 +16,7 @@
 #include "quern/nn.h"
 #include "quern/optim.h"
 #include "quern/minimize.h"
+#include "quern/schedule.h"
 #include "quern/data.h"
 #include "quern/train.h"
 

@@ -9,6 +9,7 @@
 #include "quern/data.h"
 #include "quern/nn.h"
 #include "quern/optim.h"
+#include "quern/schedule.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -30,7 +31,8 @@ typedef struct qn_progress {
     bool epoch_end;      // with the next three valid
     double test_loss;
     double test_accuracy;
-    double lr;
+    double lr;       // of the last step, as the schedule had it
+    double momentum; // likewise; NAN where no schedule changes it
 } qn_progress;
 
 struct qn_fit_params {
@@ -41,6 +43,10 @@ struct qn_fit_params {
     int64_t batch_size;      // 128; the last batch of an epoch may be smaller
     const char *optimizer;   // "sgd"; "adam:beta1=0.8,eps=1e-7" sets more
     double lr;               // 0: the optimizer's default
+    const char *schedule;    // of lr: "cosine" or "warmup:length=5+step", as
+                             // qn_schedule_parse reads it; NULL: "constant"
+    const char *momentum_schedule; // of the optimizer's momentum or beta1;
+                                   // NULL: none, but for what `schedule` gives
     double momentum;         // NAN: the optimizer's default; makes "sgd"
                              // "momentum"
     double weight_decay;     // NAN: the optimizer's default

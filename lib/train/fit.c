@@ -75,6 +75,7 @@ static qn_progress describe(const struct fit *fit)
     double per_second = rate(fit);
     int64_t steps = per_epoch * settings->epochs;
     steps = steps < settings->max_steps ? steps : settings->max_steps;
+    int64_t last = reading->step > 0 ? reading->step - 1 : 0;
     int64_t left = (settings->epochs - fit->state.epoch) * count -
                    reading->sample;
     if (left > (steps - reading->step) * settings->batch_size)
@@ -94,7 +95,8 @@ static qn_progress describe(const struct fit *fit)
                                        : (double)NAN,
         .test_loss = (double)NAN,
         .test_accuracy = (double)NAN,
-        .lr = settings->lr,
+        .lr = qn_rates_lr(settings, &fit->state, last),
+        .momentum = qn_rates_momentum(settings, &fit->state, last),
     };
 }
 
@@ -179,6 +181,7 @@ static qn_status fill_variables(struct fit *fit, const qn_run *run,
         snprintf(fit->state.device, sizeof fit->state.device, "%s",
                  fingerprint);
         fit->state.at = qn_optimizer_start(fit->settings.optimizer.optimizer);
+        qn_rates_start(&fit->settings, &fit->state);
         fit->state.train_loss = fit->state.train_accuracy = (double)NAN;
         fit->state.test_loss = fit->state.test_accuracy = (double)NAN;
         return qn_model_init(fit->settings.model, fit->store,
@@ -218,6 +221,12 @@ static qn_status check_resume(struct fit *fit, const qn_run *run,
         state->sample % fit->settings.batch_size != 0)
         return qn_fail(error, QN_FORMAT, "%s: its position lies outside of "
                        "the data set", run->path);
+    if (state->step > 0 && fit->settings.epochs != run->params.epochs &&
+        qn_rates_take_length(&fit->settings))
+        qn_log_write(qn_device_log(fit->device), QN_LOG_WARNING,
+                     "the run was planned for %d epochs: from here on the "
+                     "schedule is that of a run of %d", run->params.epochs,
+                     fit->settings.epochs);
     return QN_OK;
 }
 
@@ -284,7 +293,7 @@ static qn_status run_step(struct fit *fit, int64_t count, qn_error *error)
 {
     struct qn_run_state *state = &fit->state;
     state->at.step = state->step + 1;
-    state->at.lr = fit->settings.lr;
+    QN_TRY(qn_rates_set(&fit->settings, state, error));
     const struct qn_step step = {
         .at = &state->at, .sample = state->sample, .count = count};
     QN_TRY(qn_stepper_run(fit->stepper, &step, error));
@@ -478,6 +487,7 @@ static qn_status end_epoch(struct fit *fit, qn_error *error)
     QN_TRY(evaluate(fit, &state->test_loss, &state->test_accuracy, error));
     state->train_loss = end.loss;
     state->train_accuracy = end.accuracy;
+    qn_rates_observe(&fit->settings, state);
     state->epoch++;
     state->sample = 0;
     end.epoch_end = true;

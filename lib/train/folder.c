@@ -100,16 +100,23 @@ static qn_status add_line(const char *folder, const char *name, json_t *json,
     return status;
 }
 
+// NULL, for no such key, where no schedule changes it.
+static json_t *momentum_json(const qn_progress *progress)
+{
+    return isnan(progress->momentum) ? NULL : json_real(progress->momentum);
+}
+
 qn_status qn_folder_add_metrics(const char *folder, const qn_progress *end,
                                 qn_error *error)
 {
     json_t *json = json_pack(
-        "{si sI so so so so so so so}", "epoch", end->epoch, "step",
+        "{si sI so so so so so so so so*}", "epoch", end->epoch, "step",
         (json_int_t)end->step, "train_loss", number(end->loss),
         "train_accuracy", number(end->accuracy), "test_loss",
         number(end->test_loss), "test_accuracy", number(end->test_accuracy),
         "lr", number(end->lr), "seconds", number(end->seconds),
-        "samples_per_second", number(end->samples_per_second));
+        "samples_per_second", number(end->samples_per_second), "momentum",
+        momentum_json(end));
     return add_line(folder, "metrics.jsonl", json, error);
 }
 
@@ -117,9 +124,10 @@ qn_status qn_folder_add_metrics(const char *folder, const qn_progress *end,
 qn_status qn_folder_add_step(const char *folder, const qn_progress *where,
                              double loss, qn_error *error)
 {
-    json_t *json = json_pack("{sI si so so}", "step", (json_int_t)where->step,
-                             "epoch", where->epoch, "loss", number(loss),
-                             "lr", number(where->lr));
+    json_t *json = json_pack("{sI si so so so*}", "step",
+                             (json_int_t)where->step, "epoch", where->epoch,
+                             "loss", number(loss), "lr", number(where->lr),
+                             "momentum", momentum_json(where));
     return add_line(folder, "steps.jsonl", json, error);
 }
 

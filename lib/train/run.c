@@ -133,6 +133,14 @@ static qn_status read_optimizer(struct qn_run *run, qn_error *error)
     return QN_OK;
 }
 
+static char *read_schedule(const struct qn_run *run, const char *key)
+{
+    const json_t *json = json_object_get(run->settings, key);
+    return json_is_object(json)
+               ? json_dumps(json, JSON_REAL_PRECISION(17))
+               : NULL;
+}
+
 static qn_status read_params(struct qn_run *run, qn_error *error)
 {
     struct qn_fit_params *params = &run->params;
@@ -152,6 +160,10 @@ static qn_status read_params(struct qn_run *run, qn_error *error)
     params->seed = (uint64_t)seed;
     params->checkpoint_every = every;
     params->optimizer = run->optimizer;
+    run->schedule = read_schedule(run, "schedule");
+    run->momentum_schedule = read_schedule(run, "momentum_schedule");
+    params->schedule = run->schedule;
+    params->momentum_schedule = run->momentum_schedule;
     params->resume = run->path;
     return QN_OK;
 }
@@ -203,6 +215,8 @@ void qn_run_close(qn_run **run)
     json_decref((*run)->settings);
     free((*run)->dataset.class_names);
     free((*run)->model);
+    free((*run)->schedule);
+    free((*run)->momentum_schedule);
     free(*run);
     *run = NULL;
 }

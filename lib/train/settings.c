@@ -139,6 +139,7 @@ qn_status qn_settings_resolve(const struct qn_fit_params *params,
         QN_TRY(set_hyper(optimizer, "weight_decay", params->weight_decay,
                          error));
     settings->lr = params->lr > 0 ? params->lr : optimizer->optimizer->lr;
+    QN_TRY(qn_rates_resolve(params, settings, error));
     return qn_loss_parse(params->loss ? params->loss
                                       : "softmax_cross_entropy",
                          &settings->loss, error);
@@ -203,11 +204,13 @@ static json_t *loss_json(const struct qn_loss_params *loss)
 json_t *qn_settings_json(const struct qn_settings *settings)
 {
     return json_pack(
-        "{ss? so so so sf sf sf sb so sI sI si sI}", "label",
+        "{ss? so so so sf so so sf sf sb so sI sI si sI}", "label",
         settings->label, "model",
         json_loads(qn_model_json(settings->model), 0, NULL), "data",
         dataset_json(settings->dataset), "optimizer",
-        optimizer_json(&settings->optimizer), "lr", settings->lr, "l1",
+        optimizer_json(&settings->optimizer), "lr", settings->lr,
+        "schedule", qn_rates_json(settings, false), "momentum_schedule",
+        qn_rates_json(settings, true), "l1",
         settings->penalty.l1, "l2", settings->penalty.l2, "proximal",
         settings->penalty.proximal, "loss", loss_json(&settings->loss),
         "batch_size",

@@ -22,14 +22,16 @@ static json_t *memory_json(const struct qn_optimizer_step *at)
 json_t *qn_state_json(const struct qn_run_state *state)
 {
     return json_pack(
-        "{si sI sI so so so so si so so ss so}", "epoch", state->epoch, "step",
+        "{si sI sI so so so so si so so ss so so so}", "epoch", state->epoch, "step",
         (json_int_t)state->step, "sample", (json_int_t)state->sample,
         "train_loss", number(state->train_loss), "train_accuracy",
         number(state->train_accuracy), "test_loss", number(state->test_loss),
         "test_accuracy", number(state->test_accuracy), "best_epoch",
         state->best_epoch, "best_test_loss", number(state->best_test_loss),
         "best_test_accuracy", number(state->best_test_accuracy), "device",
-        state->device, "optimizer_memory", memory_json(&state->at));
+        state->device, "optimizer_memory", memory_json(&state->at),
+        "schedule", qn_rates_state_json(&state->schedule),
+        "momentum_schedule", qn_rates_state_json(&state->momentum_schedule));
 }
 
 static double read_number(const json_t *json, const char *key)
@@ -66,5 +68,8 @@ qn_status qn_state_parse(const json_t *json, struct qn_run_state *state,
     for (size_t i = 0; i < QN_OPTIMIZER_MEMORY; i++)
         state->at.memory[i] = json_number_value(json_array_get(memory, i));
     snprintf(state->device, sizeof state->device, "%s", device);
-    return QN_OK;
+    QN_TRY(qn_rates_state_parse(json_object_get(json, "schedule"),
+                                &state->schedule, error));
+    return qn_rates_state_parse(json_object_get(json, "momentum_schedule"),
+                                &state->momentum_schedule, error);
 }

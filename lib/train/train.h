@@ -17,6 +17,9 @@ struct qn_settings {
     struct qn_loss_params loss;
     struct qn_penalty penalty; // on all weights
     double lr;
+    struct qn_schedule_params schedule; // of lr
+    bool has_momentum_schedule;
+    struct qn_schedule_params momentum_schedule;
     int epochs;
     int64_t batch_size;
     int64_t checkpoint_every;
@@ -46,10 +49,40 @@ struct qn_run_state {
     double best_test_loss, best_test_accuracy;
     char device[65]; // fingerprint
     struct qn_optimizer_step at; // what the optimizer carries over
+    struct qn_schedule_state schedule, momentum_schedule;
 };
 json_t *qn_state_json(const struct qn_run_state *state);
 qn_status qn_state_parse(const json_t *json, struct qn_run_state *state,
                          qn_error *error);
+
+// ---- learning rate and momentum of each step (rate.c) ----
+
+// Fills the schedules in; the optimizer and lr are there already.
+qn_status qn_rates_resolve(const struct qn_fit_params *params,
+                           struct qn_settings *settings, qn_error *error);
+// One of the schedules as config.json holds it. NULL without memory.
+json_t *qn_rates_json(const struct qn_settings *settings, bool of_momentum);
+// The state of both at a run's start.
+void qn_rates_start(const struct qn_settings *settings,
+                    struct qn_run_state *state);
+// Those of the step that comes after `step` others; the momentum is NAN where
+// it is not scheduled.
+double qn_rates_lr(const struct qn_settings *settings,
+                   const struct qn_run_state *state, int64_t step);
+double qn_rates_momentum(const struct qn_settings *settings,
+                         const struct qn_run_state *state, int64_t step);
+// Those of the next step, into state->at.
+qn_status qn_rates_set(const struct qn_settings *settings,
+                       struct qn_run_state *state, qn_error *error);
+// To be called at an epoch's end, once its metrics are in the state.
+void qn_rates_observe(const struct qn_settings *settings,
+                      struct qn_run_state *state);
+// Whether they depend on how many epochs there are.
+bool qn_rates_take_length(const struct qn_settings *settings);
+json_t *qn_rates_state_json(const struct qn_schedule_state *state);
+qn_status qn_rates_state_parse(const json_t *json,
+                               struct qn_schedule_state *state,
+                               qn_error *error);
 
 // ---- parameters of a store (parameters.c) ----
 
@@ -71,6 +104,7 @@ struct qn_run {
     struct qn_fit_params params;
     qn_dataset dataset;
     char optimizer[512]; // "adam:beta1=0.9,..."
+    char *schedule, *momentum_schedule; // JSON; may be NULL
     char *model;
 };
 
