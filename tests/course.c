@@ -87,6 +87,8 @@ static void read_extras(struct course *c, int index)
         {"with_clip_global_norm", &c->clip_global_norm},
         {"with_l1", &c->l1}, {"with_l2", &c->l2},
         {"with_max_norm", &c->max_norm}, {"with_average", &c->average},
+        {"with_zero_biases", &c->zero_biases},
+        {"with_proximal", &c->proximal},
     };
     size_t count = 0;
     double value;
@@ -166,10 +168,15 @@ static const double *doubles(const struct small_net *net, const char *what,
     return to;
 }
 
-const double *course_start(const struct small_net *net)
+const double *course_start(const struct course *c)
 {
     static double start[SMALL_PARAMETERS];
-    return doubles(net, "start", net->count, start);
+    doubles(c->net, "start", c->net->count, start);
+    for (int k = 0, at = 0; k < SMALL_TENSORS; at += c->net->sizes[k++])
+        for (int i = 0; i < c->net->sizes[k]; i++)
+            if (c->zero_biases != 0 && c->net->units[k] == 0)
+                start[at + i] = 0;
+    return start;
 }
 
 const double *course_inputs(const struct small_net *net)
@@ -214,7 +221,7 @@ struct walk {
 static void begin(const struct course *c, struct walk *w)
 {
     *w = (struct walk){0};
-    memcpy(w->x, course_start(c->net), (size_t)c->net->count * sizeof *w->x);
+    memcpy(w->x, course_start(c), (size_t)c->net->count * sizeof *w->x);
     memcpy(w->average, w->x, sizeof w->x);
     for (int k = 0, at = 0; k < SMALL_TENSORS; at += c->net->sizes[k++]) {
         struct ref_vector *v = &w->vectors[k];
@@ -256,6 +263,8 @@ static void take_step(const struct course *c, struct walk *w, int step,
     for (int k = 0, first = 0; k < SMALL_TENSORS; k++) {
         struct ref_vector *v = &w->vectors[k];
         ref_step(c->rule, &hyper, v, course_rate(c, step));
+        if (c->net->units[k])
+            ref_shrink(v, course_rate(c, step) * c->proximal);
         if (c->net->units[k] && c->max_norm > 0)
             ref_max_norm(v, c->net->units[k], c->max_norm);
         ref_average(w->average + first, v, c->average);

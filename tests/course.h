@@ -20,8 +20,11 @@ struct course {
     double lr; // of the first step
     bool rate_moves, momentum_moves;
     bool by_torch; // otherwise by NumPy
-    // Whatever the rule, 0: not. Penalties and max_norm are for weights.
-    double clip_value, clip_norm, clip_global_norm, l1, l2, max_norm, average;
+    // Whatever the rule, 0: not. Penalties and max_norm are for weights;
+    // proximal is an l1 that thresholds after the step.
+    double clip_value, clip_norm, clip_global_norm, l1, l2, proximal, max_norm,
+        average;
+    double zero_biases; // not 0: biases start as 0, which has no norm
     int stops[COURSE_RECORDS]; // steps after which there is a record
     int stop_count;
 };
@@ -42,7 +45,7 @@ const char *course_setting(int index, int setting, double *value); // NULL: end
 // What make_optim.py stored.
 void course_stored(const struct course *c, struct course_records *records);
 // Parameters before the first step; inputs; targets.
-const double *course_start(const struct small_net *net);
+const double *course_start(const struct course *c);
 const double *course_inputs(const struct small_net *net);
 const double *course_targets(const struct small_net *net);
 

@@ -116,8 +116,9 @@ void drive_begin(struct drive *d, const struct course *c, qn_dtype real)
     qn_node *loss = build_loss(d);
     for (int k = 0; k < SMALL_TENSORS; k++)
         if (c->net->units[k])
-            penalties[k] = (struct qn_penalty){.l1 = c->l1, .l2 = c->l2};
-    if (c->l1 > 0 || c->l2 > 0)
+            penalties[k] = (struct qn_penalty){c->l1 + c->proximal, c->l2,
+                                               c->proximal > 0};
+    if (c->l1 > 0 || c->l2 > 0 || c->proximal > 0)
         params.penalties = penalties;
     qn_optimizer_build(d->g, loss, &params, &d->update);
     ck_assert_ok(qn_graph_check(d->g, &error), error);
@@ -132,7 +133,7 @@ void drive_begin(struct drive *d, const struct course *c, qn_dtype real)
     d->plan = qn_plan_create(qn_check_device(), &plan, &error);
     ck_assert_msg(d->plan != NULL, "%s: %s", c->name, error.text);
     write_inputs(d);
-    memcpy(start, course_start(c->net), sizeof start);
+    memcpy(start, course_start(c), sizeof start);
     drive_copy(d, "parameters", start, true);
     if (c->average > 0)
         drive_copy(d, "average", start, true);

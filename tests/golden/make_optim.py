@@ -102,7 +102,9 @@ case("lion, decay", "lion", 3e-4, 1e-3, beta1=0.8, beta2=0.95,
 case("lars", "lars", 0.2, 1.0, cycle=True)
 case("lars, decay", "lars", 0.1, momentum=0.5, trust_coefficient=0.02,
      eps=1e-3, weight_decay=0.003)
+case("lars, biases from zero", "lars", 0.1, with_zero_biases=1)
 case("lamb", "lamb", 0.002, cycle=True)
+case("lamb, biases from zero", "lamb", 0.002, with_zero_biases=1)
 case("lamb, uncorrected", "lamb", 0.002, beta1=0.8, beta2=0.998, eps=1e-3,
      bias_correction=0, weight_decay=0.02)
 case("sgd, values clipped", "sgd", 0.5, with_clip_value=0.01)
@@ -111,6 +113,7 @@ case("adam, global norm clipped", "adam", 0.005, with_clip_global_norm=0.05,
      with_clip_value=0.02)
 case("sgd, penalties", "sgd", 0.5, weight_decay=0.001, with_l1=1e-3,
      with_l2=2e-3)
+case("sgd, soft thresholds", "sgd", 0.5, with_proximal=3e-3)
 case("momentum, maximum norm, average", "momentum", 0.2, with_max_norm=1.5,
      with_average=0.98)
 
@@ -314,14 +317,16 @@ class Numpy:
 
     def lars(self, x, g, wd, lr, m):
         trust = (self.h["trust_coefficient"] * length(x) /
-                 (length(g) + wd * length(x) + self.h["eps"]))
+                 (length(g) + wd * length(x) + self.h["eps"])
+                 if length(x) * length(g) > 0 else 1)
         self.a = m * self.a + trust * lr * (g + wd * x)
         return x - self.a
 
     def lamb(self, x, g, wd, lr, m):
         first, second, _ = self.corrected(g, m)
         r = first / (np.sqrt(second) + self.h["eps"]) + wd * x
-        return x - lr * length(x) / length(r) * r
+        return x - lr * (length(x) / length(r)
+                         if length(x) * length(r) > 0 else 1) * r
 
 
 class Lacking:
@@ -362,7 +367,11 @@ def change_gradients(p, extra):
                         extra.get("with_l2", 0) * t.detach())
 
 
-def limit(p, extra):
+def limit(p, extra, lr):
+    threshold = lr * extra.get("with_proximal", 0)
+    for t in p:
+        if t.dim() > 1 and threshold:
+            t.copy_(F.softshrink(t, threshold))
     if "with_max_norm" in extra:
         for t in p:
             if t.dim() > 1:
@@ -379,7 +388,10 @@ def flat(p):
 def run(case, of, dtype):
     """The parameters after each of RECORDS, and then their averages."""
     data, records, averages = DATA[of], [], []
-    p = [t.to(dtype).clone().requires_grad_() for t in data["start"]]
+    p = [t.to(dtype) for t in data["start"]]
+    if "with_zero_biases" in case["settings"]:
+        p = [t if t.dim() > 1 else torch.zeros_like(t) for t in p]
+    p = [t.clone().requires_grad_() for t in p]
     x, target = data["x"].to(dtype), data["target"]
     target = target if of == "conv" else target.to(dtype)
     settings = {k: v for k, v in case["settings"].items()
@@ -402,7 +414,7 @@ def run(case, of, dtype):
         change_gradients(p, extra)
         rule.step(rate(of, lr, step), m)
         with torch.no_grad():
-            limit(p, extra)
+            limit(p, extra, rate(of, lr, step))
         d = extra.get("with_average", 0)
         average = d * average + (1 - d) * flat(p)
         if step in RECORDS[of]:
