@@ -24,8 +24,8 @@ void drive_finish(struct drive *d);
 // Enqueues steps until `to` are done.
 void drive_advance(struct drive *d, int to);
 // All parameters, or what has their names in another group, to or from the
-// store.
-void drive_copy(struct drive *d, const char *group, double *values,
+// store. False: there is no such group.
+bool drive_copy(struct drive *d, const char *group, double *values,
                 bool write);
 
 #endif
