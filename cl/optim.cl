@@ -9,7 +9,9 @@
 //                  dx, elements (a multiple of 64: groups are padded to 512
 //                  bytes), number of the parameter
 //   coefficients[P][6]  of a parameter: learning rate scale, L2 (with weight
-//                  decay), decoupled weight decay, L1, proximal L1, spare
+//                  decay), decoupled weight decay, L1, proximal L1, maximum
+//                  norm (MAX_NORM 1; 0: none): see max_norm.cl, which then
+//                  updates the average too
 //   tensors[P][2]  first chunk of a parameter and how many it has
 //   norms[C][3]    of each chunk, see gradient_norms
 //   gate[1]        GATE 1: nothing changes where it is not finite
@@ -55,6 +57,9 @@
 #endif
 #ifndef AVERAGE
 #define AVERAGE 0
+#endif
+#ifndef MAX_NORM
+#define MAX_NORM 0
 #endif
 #ifndef WATCH
 #define WATCH 0
@@ -123,6 +128,7 @@ struct chunk {
     REAL l2, l1, threshold;
     REAL decay; // what decoupled decay takes off: lr times it
     REAL clip;  // factor of the gradient
+    bool is_bounded;     // MAX_NORM: a second launch follows
     REAL norm_g, norm_x; // TRUST: of its parameter, the gradient clipped
 };
 
@@ -141,6 +147,7 @@ static inline struct chunk read_chunk(global const int *chunk,
     a.decay = lr * c[0] * c[2];
     a.l1 = c[3];
     a.threshold = lr * c[0] * c[4];
+    a.is_bounded = MAX_NORM && c[5] > 0;
     a.clip = 1;
     a.norm_g = a.norm_x = 0;
     return a;
@@ -295,8 +302,10 @@ static inline RV shrink(const RV x, const REAL t)
 #endif
 #if AVERAGE
 #define PUT_AVERAGE(x1)                                                   \
-    const RV average0 = AT(average);                                      \
-    PUT(average, fma(K(average_rate), (x1) - average0, average0));
+    if (!a.is_bounded) {                                                  \
+        const RV average0 = AT(average);                                  \
+        PUT(average, fma(K(average_rate), (x1) - average0, average0));    \
+    }
 #else
 #define PUT_AVERAGE(x1)
 #endif

@@ -111,15 +111,21 @@ void drive_begin(struct drive *d, const struct course *c, qn_dtype real)
 {
     qn_error error = {0};
     struct qn_penalty penalties[SMALL_TENSORS] = {{0}};
+    struct qn_parameter_options options[SMALL_TENSORS];
     double start[SMALL_PARAMETERS];
     *d = (struct drive){.course = c, .real = real,
                         .g = qn_graph_create(real)};
     struct qn_optimizer_params params = settings_of(c);
     qn_node *loss = build_loss(d);
-    for (int k = 0; k < SMALL_TENSORS; k++)
-        if (c->net->units[k])
-            penalties[k] = (struct qn_penalty){c->l1 + c->proximal, c->l2,
-                                               c->proximal > 0};
+    for (int k = 0; k < SMALL_TENSORS; k++) {
+        options[k] = qn_parameter_options_defaults();
+        if (!c->net->units[k])
+            continue;
+        penalties[k] = (struct qn_penalty){c->l1 + c->proximal, c->l2,
+                                           c->proximal > 0};
+        options[k].max_norm = c->max_norm;
+    }
+    params.options = options;
     if (c->l1 > 0 || c->l2 > 0 || c->proximal > 0)
         params.penalties = penalties;
     qn_optimizer_build(d->g, loss, &params, &d->update);
@@ -137,8 +143,7 @@ void drive_begin(struct drive *d, const struct course *c, qn_dtype real)
     write_inputs(d);
     memcpy(start, course_start(c), sizeof start);
     ck_assert(drive_copy(d, "parameters", start, true));
-    if (c->average > 0)
-        ck_assert(drive_copy(d, "average", start, true));
+    ck_assert_ok(qn_optimizer_begin(d->store, &error), error);
 }
 
 void drive_finish(struct drive *d)

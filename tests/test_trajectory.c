@@ -83,7 +83,7 @@ static bool is_to_come(const struct course *c)
     const struct qn_optimizer *row = qn_optimizer_find(c->rule->name);
     const char *name;
     double value;
-    if (!row || c->max_norm > 0)
+    if (!row)
         return true;
     for (int i = 0; (name = course_setting(c->index, i, &value)); i++)
         if (qn_optimizer_hyper_find(row, name) < 0)

@@ -1,5 +1,5 @@
 // What an update does around its rule: clipping, options of single parameters,
-// the moving average. The gradient is an input here, so that the references,
+// maximum norms, the moving average. The gradient is an input here, so that the references,
 // in double, need no network; the rule is plain descent, x -= lr g.
 #include <math.h>
 #include <stdio.h>
@@ -11,8 +11,8 @@
 
 // Tensors of several chunks (of 4,096 elements), of one, with a tail.
 enum { TENSORS = 4, MAX_COUNT = 12000, MAX_FLAT = 13000 };
-static const int sizes[TENSORS] = {9000, 3, 130, 700};
-static const int small_sizes[TENSORS] = {4200, 3, 130, 70};
+static const int sizes[TENSORS] = {9000, 3, 130, 720};
+static const int small_sizes[TENSORS] = {4200, 3, 130, 72};
 static const char *const names[TENSORS] = {"0.weight", "0.bias", "2.weight",
                                            "2.bias"};
 
@@ -20,6 +20,7 @@ static const char *const names[TENSORS] = {"0.weight", "0.bias", "2.weight",
 
 static struct problem {
     const int *sizes;
+    qn_shape shapes[TENSORS];
     int count;
     struct qn_parameter_options options[TENSORS];
     double x[MAX_COUNT], g[MAX_COUNT];
@@ -35,6 +36,7 @@ static void make_problem(double spread)
     problem.count = 0;
     for (int k = 0; k < TENSORS; k++) {
         problem.count += problem.sizes[k];
+        problem.shapes[k] = qn_shape_of(problem.sizes[k]);
         problem.options[k] = qn_parameter_options_defaults();
     }
     for (int i = 0; i < problem.count; i++) {
@@ -104,7 +106,7 @@ static void start(struct run *run, const struct qn_optimizer_params *params)
     *run = (struct run){.g = qn_graph_create(QN_FLOAT32)};
     run->at = qn_optimizer_start(params->optimizer);
     for (int k = 0; k < TENSORS; k++) {
-        qn_parameter(run->g, names[k], qn_shape_of(problem.sizes[k]));
+        qn_parameter(run->g, names[k], problem.shapes[k]);
         if (!problem.options[k].is_frozen)
             flat += padded(problem.sizes[k]);
     }
@@ -118,6 +120,7 @@ static void start(struct run *run, const struct qn_optimizer_params *params)
     run->plan = qn_plan_create(qn_check_device(), &plan, &error);
     ck_assert_msg(run->plan != NULL, "%s", error.text);
     copy_group(run, "parameters", problem.x, true);
+    ck_assert_ok(qn_optimizer_begin(run->store, &error), error);
 }
 
 static void step(struct run *run, double lr)
@@ -369,7 +372,7 @@ START_TEST(average_follows_the_parameters)
     struct qn_optimizer_params params = defaults_of("sgd");
     params.average = 0.75;
     start(&run, &params);
-    copy_group(&run, "average", problem.x, true);
+    expect_group(&run, "first average", "average", problem.x, 0);
     memcpy(average, problem.x, sizeof average);
     for (int k = 1; k <= 5; k++) {
         step(&run, 0.1 * k);
@@ -378,6 +381,157 @@ START_TEST(average_follows_the_parameters)
             average[i] = 0.75 * average[i] + 0.25 * x[i];
     }
     expect_group(&run, "average", "average", average, 1e-6);
+    finish(&run);
+}
+END_TEST
+
+// By their definitions: the weights of a corrected average sum to 1 without the
+// first values.
+START_TEST(averages_have_other_forms)
+{
+    enum { STEPS = 5 };
+    static double x[STEPS][MAX_COUNT], want[MAX_COUNT];
+    const double d = 0.75;
+    for (int is_mean = 0; is_mean < 2; is_mean++) {
+        struct run run;
+        double total = 0;
+        make_problem(2);
+        struct qn_optimizer_params params = defaults_of("sgd");
+        params.average = is_mean ? 0 : d;
+        params.average_form = is_mean ? QN_AVERAGE_MEAN
+                                      : QN_AVERAGE_CORRECTED;
+        start(&run, &params);
+        memset(want, 0, sizeof want);
+        for (int k = 0; k < STEPS; k++) {
+            const double weight = is_mean ? 1 : pow(d, STEPS - 1 - k);
+            step(&run, 0.1 * (k + 1));
+            copy_group(&run, "parameters", x[k], false);
+            total += weight;
+            for (int i = 0; i < problem.count; i++)
+                want[i] += weight * x[k][i];
+        }
+        for (int i = 0; i < problem.count; i++)
+            want[i] /= total;
+        expect_group(&run, is_mean ? "mean" : "corrected", "average", want,
+                     1e-6);
+        finish(&run);
+    }
+}
+END_TEST
+
+// ---- maximum norms ----
+
+// Unit of element i of tensor k: of a dense layer, of a vector, of a whole
+// tensor, of a transposed convolution with two groups.
+static int unit_of(int k, int i)
+{
+    const int64_t *d = problem.shapes[k].dims;
+    if (k == 0)
+        return i / (int)d[1];
+    if (k != 3)
+        return 0;
+    const int inner = (int)(d[2] * d[3]), column = i / inner % (int)d[1];
+    const int row = i / inner / (int)d[1];
+    return row / ((int)d[0] / 2) * (int)d[1] + column;
+}
+
+static void make_bounded(void)
+{
+    make_problem(2);
+    problem.shapes[0] = qn_shape_of(problem.sizes[0] / 100, 100);
+    problem.shapes[2] = qn_shape_of(10, 13);
+    problem.shapes[3] = qn_shape_of(6, 4, 3, problem.sizes[3] / 72);
+    // The norms begin around 12, 2, 13, and 11 or, on an emulator, 3.5.
+    const double most[TENSORS] = {11.5, 1, 10, 0.5};
+    for (int k = 0; k < TENSORS; k++)
+        problem.options[k].max_norm = most[k];
+    problem.options[2].units = QN_UNITS_ALL;
+    problem.options[3].units = QN_UNITS_COLUMNS;
+    problem.options[3].unit_groups = 2;
+}
+
+// In double: w min(1, most / |w|). Returns how many units it changed.
+static int bound(double *x)
+{
+    int changed = 0;
+    for (int k = 0; k < TENSORS; k++) {
+        double squares[MAX_COUNT] = {0}, *w = x + first_of(k);
+        const double most = problem.options[k].max_norm;
+        for (int i = 0; i < problem.sizes[k]; i++)
+            squares[unit_of(k, i)] += w[i] * w[i];
+        for (int i = 0; i < problem.sizes[k]; i++)
+            w[i] *= fmin(1, most / sqrt(squares[unit_of(k, i)]));
+        for (int u = 0; u < problem.sizes[k]; u++)
+            changed += sqrt(squares[u]) > most;
+    }
+    return changed;
+}
+
+START_TEST(norms_stay_bounded)
+{
+    static double x[MAX_COUNT], average[MAX_COUNT];
+    struct run run;
+    make_bounded();
+    struct qn_optimizer_params params = defaults_of("sgd");
+    params.average = 0.5;
+    start(&run, &params);
+    memcpy(x, problem.x, sizeof x);
+    memcpy(average, problem.x, sizeof average);
+    for (int k = 0; k < 3; k++) {
+        step(&run, 0.1);
+        for (int i = 0; i < problem.count; i++)
+            x[i] -= 0.1 * problem.g[i];
+        // Some rows are over it, not all.
+        const int changed = bound(x);
+        ck_assert_int_gt(changed, 12);
+        ck_assert_int_lt(changed, problem.sizes[0] / 100 + 10);
+        for (int i = 0; i < problem.count; i++)
+            average[i] = 0.5 * (average[i] + x[i]);
+        expect_group(&run, "bounded", "parameters", x, 1e-5);
+        expect_group(&run, "average of the bounded", "average", average,
+                     1e-5);
+    }
+    finish(&run);
+}
+END_TEST
+
+// What is frozen keeps its bits, however large; so does a unit that is within
+// its bound, or whose norm is not finite.
+START_TEST(bounds_leave_alone)
+{
+    static double x[MAX_COUNT];
+    struct run run;
+    make_bounded();
+    problem.options[0].is_frozen = true;
+    problem.options[3].max_norm = 1000;
+    memset(problem.g, 0, sizeof problem.g);
+    problem.x[first_of(2) + 5] = 1e30;
+    struct qn_optimizer_params params = defaults_of("sgd");
+    start(&run, &params);
+    step(&run, 0.1);
+    copy_group(&run, "parameters", x, false);
+    for (int i = 0; i < problem.count; i++)
+        if (i < first_of(1) || i >= first_of(2))
+            ck_assert_msg(x[i] == (double)(float)problem.x[i],
+                          "element %d is %g, not %g", i, x[i], problem.x[i]);
+    ck_assert_double_eq_tol(norm_of(x + first_of(1), 3), 1, 1e-6);
+    finish(&run);
+}
+END_TEST
+
+// A shut gate stops the second launch too: neither bound nor average moves.
+START_TEST(gates_stop_bounds)
+{
+    struct run run;
+    make_bounded();
+    struct qn_optimizer_params params = defaults_of("sgd");
+    params.average = 0.5;
+    params.needs_finite_gradient = true;
+    problem.g[first_of(1)] = (double)NAN;
+    start(&run, &params);
+    step(&run, 0.1);
+    expect_group(&run, "behind a gate", "parameters", problem.x, 0);
+    expect_group(&run, "behind a gate", "average", problem.x, 0);
     finish(&run);
 }
 END_TEST
@@ -391,7 +545,7 @@ static void expect_refusal(const struct qn_optimizer_params *params,
     qn_error error = {0};
     qn_graph *g = qn_graph_create(QN_FLOAT32);
     for (int k = 0; k < TENSORS; k++)
-        qn_parameter(g, names[k], qn_shape_of(problem.sizes[k]));
+        qn_parameter(g, names[k], problem.shapes[k]);
     qn_node *gradient = qn_input(g, "g", QN_FLOAT32, qn_shape_of(MAX_FLAT));
     ck_assert_int_eq(qn_optimizer_apply(g, gradient, params, &update),
                      QN_BAD_ARGUMENT);
@@ -418,6 +572,18 @@ START_TEST(wrong_settings_are_named)
     p = good;
     p.average = 1;
     expect_refusal(&p, "average is 1");
+    p.average = 0;
+    p.average_form = QN_AVERAGE_CORRECTED;
+    expect_refusal(&p, "needs its decay");
+    problem.options[2].lr_scale = -1;
+    expect_refusal(&good, "parameter 2.weight: its lr_scale is -1");
+    problem.options[2] = qn_parameter_options_defaults();
+    problem.options[2].max_norm = (double)NAN;
+    expect_refusal(&good, "its max_norm is nan");
+    make_bounded();
+    problem.options[3].unit_groups = 4;
+    expect_refusal(&good, "its 6 rows do not split into 4 groups");
+    make_problem(1);
     for (int k = 0; k < TENSORS; k++)
         problem.options[k].is_frozen = true;
     expect_refusal(&good, "all 4 parameters are frozen");
@@ -428,4 +594,6 @@ QN_CHECK_MAIN("update", clipping_is_that_of_torch,
               frozen_parameters_count_for_no_norm,
               infinite_norms_stop_the_step, clipping_by_value_keeps_nan,
               norms_spread_nan, parameters_have_their_own_options,
-              average_follows_the_parameters, wrong_settings_are_named)
+              average_follows_the_parameters, averages_have_other_forms,
+              norms_stay_bounded, bounds_leave_alone, gates_stop_bounds,
+              wrong_settings_are_named)

@@ -64,13 +64,37 @@ QN_API int qn_optimizer_hyper_find(const struct qn_optimizer *optimizer,
 // or -1.
 QN_API int qn_optimizer_momentum(const struct qn_optimizer *optimizer);
 
+// Whose norm is bounded, of a weight w of two dimensions or more. Others are
+// one unit.
+enum qn_units {
+    QN_UNITS_ROWS,    // w[u, ...] is a unit: dense layers, convolutions
+    QN_UNITS_COLUMNS, // w[:, u, ...] is, of each of unit_groups equal parts of
+                      // the rows: transposed convolutions
+    QN_UNITS_ALL,     // w is
+};
+
 // What holds for one parameter alone.
 struct qn_parameter_options {
     bool is_frozen;      // no gradient is taken and no update is made
     double lr_scale;     // times the learning rate; 1
     double weight_decay; // instead of the optimizer's; NAN: that one
+    // After each update w = w min(1, max_norm / |w|_2) for each unit; 0: none
+    // (Srivastava et al.: Dropout, JMLR 2014).
+    double max_norm;
+    enum qn_units units;
+    int64_t unit_groups; // 1
 };
 QN_API struct qn_parameter_options qn_parameter_options_defaults(void);
+
+enum qn_average_form {
+    QN_AVERAGE_FROM_START, // r = 1 - d: d average + (1 - d) x, the first values
+                           // being those of the parameters
+    QN_AVERAGE_CORRECTED,  // r = (1 - d) / (1 - d^step): the same without the
+                           // first values, as Adam corrects its averages
+    QN_AVERAGE_MEAN,       // r = 1 / step: the mean of all steps (Polyak,
+                           // Juditsky: Acceleration of stochastic
+                           // approximation by averaging, 1992)
+};
 
 struct qn_optimizer_params {
     const struct qn_optimizer *optimizer;
@@ -88,10 +112,11 @@ struct qn_optimizer_params {
     double clip_global_norm; // the same with |g| over all parameters (Pascanu,
                              // Mikolov, Bengio: On the difficulty of training
                              // recurrent neural networks, ICML 2013)
-    // d: a moving average of the parameters, d average + (1 - d) x, in the
-    // group "average" named as the parameters; 0: none (Polyak, Juditsky:
-    // Acceleration of stochastic approximation by averaging, 1992).
-    double average;
+    // A moving average of the parameters in the group "average", named as they
+    // are: average + r (x - average) after each step, where r depends on
+    // `average_form`. qn_optimizer_begin gives it its first values.
+    double average; // d, below 1; 0: none, unless average_form is the mean
+    enum qn_average_form average_form;
     // A scalar of the graph's real type; a step in which it is not finite
     // changes no parameter, slot or average. NULL: every step counts.
     qn_node *gate;
@@ -113,6 +138,9 @@ struct qn_optimizer_update {
     double hyper[QN_MAX_HYPER];
     qn_node *lr, *step; // qn_scalars, set by qn_optimizer_set
     qn_node *constants[QN_MAX_CONSTANTS];
+    double average; // as in the params
+    enum qn_average_form average_form;
+    qn_node *average_rate; // NULL: no average
     // [chunks, 3]: sum of g^2, sum of x^2, and 0 or, if an element of g is not
     // finite, NaN, over each chunk, g being clipped by value only; NULL where
     // nothing needs them. Chunks lie in one parameter each, in their order.
@@ -140,6 +168,10 @@ qn_optimizer_gradient(qn_graph *graph, qn_node *loss,
 QN_API qn_status qn_optimizer_apply(qn_graph *graph, qn_node *gradient,
                                     const struct qn_optimizer_params *params,
                                     struct qn_optimizer_update *update);
+
+// Gives what begins as a copy of the parameters its first values: the group
+// "average". To be called once, when the parameters have theirs.
+QN_API qn_status qn_optimizer_begin(qn_store *store, qn_error *error);
 
 // The start of a run: no step done, the row's learning rate.
 QN_API struct qn_optimizer_step

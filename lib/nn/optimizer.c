@@ -111,8 +111,8 @@ int qn_optimizer_momentum(const struct qn_optimizer *optimizer)
 
 struct qn_parameter_options qn_parameter_options_defaults(void)
 {
-    return (struct qn_parameter_options){.lr_scale = 1,
-                                         .weight_decay = (double)NAN};
+    return (struct qn_parameter_options){
+        .lr_scale = 1, .weight_decay = (double)NAN, .unit_groups = 1};
 }
 
 struct qn_optimizer_params

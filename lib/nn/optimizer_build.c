@@ -3,9 +3,12 @@
 // step. Knows no rule.
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/status.h"
 #include "graph/graph.h"
+#include "nn/optimizer_units.h"
 #include "op/op.h"
 #include "op/update.h"
 #include "quern/op.h"
@@ -30,6 +33,7 @@ struct build {
     int *owners;      // parameter of each chunk
     int32_t *tensors; // [count][QN_TENSOR_COLUMNS]
     bool has_penalty;
+    int64_t unit_size; // the largest one with a maximum norm
 };
 
 // ---- checks ----
@@ -59,6 +63,16 @@ static qn_status check_number(qn_graph *g, const char *what, double value,
                          value, most);
 }
 
+static qn_status check_average(qn_graph *g,
+                               const struct qn_optimizer_params *params)
+{
+    QN_TRY(check_number(g, "average", params->average, 1 - 1e-9));
+    if (params->average > 0 || params->average_form != QN_AVERAGE_CORRECTED)
+        return QN_OK;
+    return qn_graph_fail(g, QN_BAD_ARGUMENT,
+                         "a corrected average needs its decay, `average`");
+}
+
 static qn_status check_params(qn_graph *g,
                               const struct qn_optimizer_params *params)
 {
@@ -67,12 +81,17 @@ static qn_status check_params(qn_graph *g,
     QN_TRY(check_number(g, "clip_norm", params->clip_norm, 1e30));
     QN_TRY(check_number(g, "clip_global_norm", params->clip_global_norm,
                         1e30));
-    QN_TRY(check_number(g, "average", params->average, 1 - 1e-9));
+    QN_TRY(check_average(g, params));
     if (params->clip_norm > 0 && params->clip_global_norm > 0)
         return qn_graph_fail(g, QN_BAD_ARGUMENT,
                              "gradients are clipped by their own norms or by "
                              "the global norm, not by both");
     return QN_OK;
+}
+
+static bool has_average(const struct qn_optimizer_params *params)
+{
+    return params->average > 0 || params->average_form == QN_AVERAGE_MEAN;
 }
 
 // ---- parameters ----
@@ -81,6 +100,27 @@ static struct qn_parameter_options options_of(const struct build *b, int i)
 {
     return b->params->options ? b->params->options[i]
                               : qn_parameter_options_defaults();
+}
+
+static qn_status check_options(const struct build *b, int i)
+{
+    const struct qn_parameter_options options = options_of(b, i);
+    const struct {
+        const char *name;
+        double value;
+    } numbers[] = {{"lr_scale", options.lr_scale},
+                   {"weight_decay", isnan(options.weight_decay)
+                                        ? 0
+                                        : options.weight_decay},
+                   {"max_norm", options.max_norm}};
+    for (size_t k = 0; k < sizeof numbers / sizeof *numbers; k++)
+        if (!(numbers[k].value >= 0 && numbers[k].value <= 1e30))
+            return qn_graph_fail(b->g, QN_BAD_ARGUMENT,
+                                 "parameter %s: its %s is %.12g and must be "
+                                 "from 0 to 1e+30",
+                                 b->parameters[i]->name, numbers[k].name,
+                                 numbers[k].value);
+    return QN_OK;
 }
 
 static qn_status list_parameters(struct build *b)
@@ -98,6 +138,8 @@ static qn_status list_parameters(struct build *b)
         return qn_graph_fail(g, QN_NO_MEMORY, "no memory for %d parameters",
                              b->count);
     qn_group_members(g, "parameters", b->parameters, b->count);
+    for (int i = 0; i < b->count; i++)
+        QN_TRY(check_options(b, i));
     for (int i = 0; i < b->count; i++)
         if (!options_of(b, i).is_frozen)
             return QN_OK;
@@ -203,6 +245,7 @@ static void fill_coefficients(struct build *b, int i, double *row)
     row[QN_COEFFICIENT_DECAY] = rule->is_decoupled ? decay : 0;
     row[QN_COEFFICIENT_L1] = penalty.proximal ? 0 : penalty.l1;
     row[QN_COEFFICIENT_PROXIMAL] = penalty.proximal ? penalty.l1 : 0;
+    row[QN_COEFFICIENT_MAX_NORM] = options.is_frozen ? 0 : options.max_norm;
     b->has_penalty |= penalty.l1 != 0;
 }
 
@@ -251,7 +294,7 @@ static void add_states(const struct build *b, struct qn_update_inputs *in)
         snprintf(group, sizeof group, "optimizer.%s", row->slots[i]);
         in->slots[i] = add_group(b, group);
     }
-    if (b->params->average > 0)
+    if (has_average(b->params))
         in->average = add_group(b, "average");
     if (b->params->is_watched)
         in->watch = qn_variable(b->g, "@optimizer.watch", "chunks", QN_INT32,
@@ -264,6 +307,9 @@ static void add_scalars(const struct build *b,
 {
     in->lr = update->lr = qn_scalar(b->g, "lr");
     in->step = update->step = qn_scalar(b->g, "step");
+    if (has_average(b->params))
+        in->average_rate = update->average_rate =
+            qn_scalar(b->g, "average_rate");
     for (int i = 0; i < b->params->optimizer->constant_count; i++)
         in->constants[i] = update->constants[i] = qn_scalar(b->g, "constant");
 }
@@ -277,7 +323,8 @@ static struct qn_update_params describe(const struct build *b)
         .constant_count = params->optimizer->constant_count,
         .has_penalty = b->has_penalty,
         .clip_value = params->clip_value,
-        .average = params->average,
+        .has_average = has_average(params),
+        .unit_size = b->unit_size,
         .is_watched = params->is_watched,
     };
     if (params->clip_norm > 0) {
@@ -311,11 +358,15 @@ qn_status qn_optimizer_apply(qn_graph *g, qn_node *gradient,
                                            .chunk_count = b.chunk_count,
                                            .chunk_owners = b.owners};
     memcpy(update->hyper, params->hyper, sizeof update->hyper);
+    update->average = params->average;
+    update->average_form = params->average_form;
     in.chunks = qn_constant_data(
         g, QN_INT32, qn_shape_of(b.chunk_count, QN_CHUNK_COLUMNS), b.chunks);
     in.tensors = qn_constant_data(
         g, QN_INT32, qn_shape_of(b.count, QN_TENSOR_COLUMNS), b.tensors);
     in.coefficients = make_coefficients(&b);
+    in.units = qn_optimizer_units(g, b.parameters, params->options, b.count,
+                                  &b.unit_size);
     add_states(&b, &in);
     add_scalars(&b, update, &in);
     const struct qn_update_params how = describe(&b);
@@ -342,6 +393,47 @@ qn_status qn_optimizer_build(qn_graph *g, qn_node *loss,
 
 // ---- steps ----
 
+static qn_status copy_variable(qn_store *store, int from, int to, size_t size,
+                               qn_error *error)
+{
+    void *data = malloc(size);
+    if (!data)
+        return qn_fail_memory(error, size);
+    qn_status status = qn_store_read(store, from, data, size, error);
+    if (status == QN_OK)
+        status = qn_store_write(store, to, data, size, error);
+    free(data);
+    return status;
+}
+
+qn_status qn_optimizer_begin(qn_store *store, qn_error *error)
+{
+    QN_REQUIRE(error, store != NULL);
+    for (int i = 0; i < qn_store_count(store); i++) {
+        qn_store_entry entry;
+        QN_TRY(qn_store_entry_at(store, i, &entry));
+        const int from = qn_store_find(store, "parameters", entry.name);
+        if (strcmp(entry.group, "average") == 0 && from >= 0)
+            QN_TRY(copy_variable(store, from, i,
+                                 (size_t)qn_shape_count(&entry.shape) *
+                                     qn_dtype_size(entry.dtype),
+                                 error));
+    }
+    return QN_OK;
+}
+
+// How much of the new parameters the average takes in.
+static double average_rate(const struct qn_optimizer_update *update,
+                           int64_t step)
+{
+    const double d = update->average;
+    if (update->average_form == QN_AVERAGE_MEAN)
+        return 1 / (double)step;
+    return update->average_form == QN_AVERAGE_FROM_START
+               ? 1 - d
+               : (1 - d) / -expm1((double)step * log(d));
+}
+
 qn_status qn_optimizer_set(const struct qn_optimizer_update *update,
                            qn_plan *plan, struct qn_optimizer_step *at)
 {
@@ -355,6 +447,9 @@ qn_status qn_optimizer_set(const struct qn_optimizer_update *update,
         row->constants(hyper, at, constants);
     QN_TRY(qn_plan_set(plan, update->lr, at->lr));
     QN_TRY(qn_plan_set(plan, update->step, (double)at->step));
+    if (update->average_rate)
+        QN_TRY(qn_plan_set(plan, update->average_rate,
+                           average_rate(update, at->step)));
     for (int i = 0; i < row->constant_count; i++)
         QN_TRY(qn_plan_set(plan, update->constants[i], constants[i]));
     return QN_OK;

@@ -1,6 +1,6 @@
-// The row that updates parameters: one launch over all of them. Which rule it
-// follows is the name of a kernel; rules live in lib/nn/optimizer.c and
-// cl/optim.cl, and this file knows none of them.
+// The row that updates parameters: one launch over all of them, and one over
+// those units whose norm is bounded. Which rule it follows is a kernel's name;
+// rules live in lib/nn/optimizer.c and cl/optim.cl, and this file knows none.
 #include "op/update.h"
 
 #include "op/rules.h"
@@ -12,8 +12,10 @@ enum {
     IN_COEFFICIENTS,
     IN_NORMS,
     IN_GATE,
+    IN_UNITS,
     IN_LR,
     IN_STEP,
+    IN_AVERAGE_RATE,
     IN_CONSTANTS,
     IN_PARAMETERS = IN_CONSTANTS + QN_MAX_UPDATE_CONSTANTS,
     IN_SLOTS, // then the average and the watch, as far as there are any
@@ -37,7 +39,7 @@ static int average_at(const struct qn_update_params *params)
 
 static int watch_at(const struct qn_update_params *params)
 {
-    return average_at(params) + (params->average > 0);
+    return average_at(params) + params->has_average;
 }
 
 static int64_t chunk_count(const struct qn_node *node)
@@ -92,7 +94,8 @@ static qn_status check_scalars(struct qn_node *node)
 {
     const struct qn_update_params *params = node->params;
     for (int i = IN_LR; i < IN_CONSTANTS + params->constant_count; i++)
-        if (!qn_node_is(node->inputs[i], QN_OP_LIVE))
+        if (!qn_node_is(node->inputs[i], QN_OP_LIVE) &&
+            (i != IN_AVERAGE_RATE || params->has_average))
             return qn_node_fail(node, QN_BAD_ARGUMENT,
                                 "input %d is not made by qn_scalar", i);
     if (has(node, IN_GATE) && (qn_node_count(node->inputs[IN_GATE]) != 1 ||
@@ -113,6 +116,8 @@ static qn_status infer(struct qn_node *node)
     QN_TRY(check_table(node, IN_COEFFICIENTS, real, QN_COEFFICIENTS));
     if (params->clip_norm || params->has_trust)
         QN_TRY(check_table(node, IN_NORMS, real, QN_NORM_COLUMNS));
+    if (has(node, IN_UNITS))
+        QN_TRY(check_table(node, IN_UNITS, QN_INT32, QN_UNIT_COLUMNS));
     for (int i = IN_PARAMETERS; i < node->input_count; i++)
         QN_TRY(i == watch_at(params) ? check_watch(node, i)
                                      : check_state(node, i));
@@ -153,6 +158,24 @@ static void add_clipping(const struct qn_update_params *params,
     }
 }
 
+static void add_gate(const struct qn_node *node, struct qn_launch *launch)
+{
+    if (!has(node, IN_GATE))
+        return;
+    qn_launch_define(launch, "GATE", 1);
+    qn_launch_buffer(launch, QN_OPERAND_IN + IN_GATE);
+}
+
+static void add_average(const struct qn_update_params *params,
+                        struct qn_launch *launch)
+{
+    if (!params->has_average)
+        return;
+    qn_launch_define(launch, "AVERAGE", 1);
+    qn_launch_buffer(launch, QN_OPERAND_IN + average_at(params));
+    qn_launch_live(launch, QN_OPERAND_IN + IN_AVERAGE_RATE);
+}
+
 // HEAD of cl/optim.cl.
 static void add_head(const struct qn_node *node, struct qn_launch *launch)
 {
@@ -168,23 +191,45 @@ static void add_head(const struct qn_node *node, struct qn_launch *launch)
         qn_launch_buffer(launch, QN_OPERAND_IN + IN_NORMS);
         qn_launch_buffer(launch, QN_OPERAND_IN + IN_TENSORS);
     }
-    if (has(node, IN_GATE)) {
-        qn_launch_define(launch, "GATE", 1);
-        qn_launch_buffer(launch, QN_OPERAND_IN + IN_GATE);
-    }
+    add_gate(node, launch);
     add_clipping(params, launch);
     qn_launch_live(launch, QN_OPERAND_IN + IN_LR);
     qn_launch_buffer(launch, QN_OPERAND_IN + IN_PARAMETERS);
-    if (params->average > 0) {
-        qn_launch_define(launch, "AVERAGE", 1);
-        qn_launch_buffer(launch, QN_OPERAND_IN + average_at(params));
-        qn_launch_real(launch, 1 - params->average);
-    }
+    if (has(node, IN_UNITS))
+        qn_launch_define(launch, "MAX_NORM", 1);
+    add_average(params, launch);
     if (params->is_watched) {
         qn_launch_define(launch, "WATCH", 1);
         qn_launch_buffer(launch, QN_OPERAND_IN + watch_at(params));
         qn_launch_live_uint(launch, QN_OPERAND_IN + IN_STEP);
     }
+}
+
+// cl/max_norm.cl: work-items take turns at the units, which differ in size.
+static void add_max_norm(const struct qn_node *node,
+                         const struct qn_limits *limits, struct qn_work *work)
+{
+    const struct qn_update_params *params = node->params;
+    const int64_t units = node->inputs[IN_UNITS]->shape.dims[0];
+    const bool is_cpu = limits->variant == QN_VARIANT_CPU;
+    const int64_t most =
+        (int64_t)limits->compute_units * (is_cpu ? ITEMS_PER_UNIT : 64);
+    const int64_t group =
+        is_cpu ? 1
+               : qn_group_size(limits, qn_smaller(params->unit_size,
+                                                  GROUP_SIZE));
+    struct qn_launch *launch =
+        qn_work_add(work, "max_norm", "max_norm", node->dtype);
+    if (!is_cpu)
+        qn_launch_define(launch, "GROUP", group);
+    qn_launch_buffer(launch, QN_OPERAND_IN + IN_UNITS);
+    qn_launch_buffer(launch, QN_OPERAND_IN + IN_COEFFICIENTS);
+    qn_launch_buffer(launch, QN_OPERAND_IN + IN_PARAMETERS);
+    add_gate(node, launch);
+    add_average(params, launch);
+    qn_launch_int(launch, units);
+    qn_launch_grid(launch, (size_t)qn_smaller(units, most), 1, 1,
+                   (size_t)group, 1);
 }
 
 static void describe(const struct qn_node *node,
@@ -203,6 +248,8 @@ static void describe(const struct qn_node *node,
     // The gradient is read; each state is read and written.
     const int states = watch_at(params) - IN_PARAMETERS;
     launch->bytes = (double)(1 + 2 * states) * (double)qn_node_size(gradient);
+    if (has(node, IN_UNITS))
+        add_max_norm(node, limits, work);
 }
 
 static const struct qn_candidate candidates[] = {
@@ -236,8 +283,10 @@ struct qn_node *qn_update(struct qn_graph *g,
         [IN_COEFFICIENTS] = in->coefficients,
         [IN_NORMS] = in->norms ? in->norms : none,
         [IN_GATE] = in->gate ? in->gate : none,
+        [IN_UNITS] = in->units ? in->units : none,
         [IN_LR] = in->lr,
         [IN_STEP] = in->step,
+        [IN_AVERAGE_RATE] = params->has_average ? in->average_rate : none,
         [IN_PARAMETERS] = in->parameters,
     };
     for (int i = 0; i < QN_MAX_UPDATE_CONSTANTS; i++)
@@ -245,7 +294,8 @@ struct qn_node *qn_update(struct qn_graph *g,
             i < params->constant_count ? in->constants[i] : none;
     for (int i = 0; i < params->slot_count; i++)
         inputs[IN_SLOTS + i] = in->slots[i];
-    inputs[average_at(params)] = in->average;
+    if (params->has_average)
+        inputs[average_at(params)] = in->average;
     if (params->is_watched)
         inputs[watch_at(params)] = in->watch;
     return qn_node_create(g, &qn_op_update, inputs,

@@ -1,5 +1,5 @@
-// The update of all parameters of a model by an optimizer, in one launch, and
-// the norms of their gradients.
+// The update of all parameters of a model by an optimizer, in one launch, or two
+// where norms are bounded, and the norms of their gradients.
 #ifndef QN_OP_UPDATE_H
 #define QN_OP_UPDATE_H
 
@@ -12,6 +12,8 @@ enum {
                            // gradient, elements, number of the parameter
     QN_TENSOR_COLUMNS = 2, // first chunk, chunks
     QN_NORM_COLUMNS = 3,   // sum of g^2, sum of x^2, 0 or NaN
+    QN_UNIT_COLUMNS = 5,   // first element in the parameters, runs, from run
+                           // to run, elements of a run, number of the parameter
 };
 
 // A row of the coefficients of a parameter.
@@ -21,7 +23,7 @@ enum {
     QN_COEFFICIENT_DECAY, // decoupled weight decay
     QN_COEFFICIENT_L1,
     QN_COEFFICIENT_PROXIMAL,
-    QN_COEFFICIENT_SPARE,
+    QN_COEFFICIENT_MAX_NORM,
     QN_COEFFICIENTS,
 };
 
@@ -36,7 +38,8 @@ struct qn_update_params {
     double clip_value; // 0: none
     enum qn_clip_norm clip_norm;
     double most_norm; // for clip_norm
-    double average;   // weight of the old average; 0: there is none
+    bool has_average;
+    int64_t unit_size; // elements of the largest unit with a maximum norm
     bool is_watched;
 };
 
@@ -48,7 +51,10 @@ struct qn_update_inputs {
     struct qn_node *coefficients; // [parameters, QN_COEFFICIENTS]
     struct qn_node *norms; // of qn_gradient_norms, for clipping or the rule
     struct qn_node *gate;  // scalar: nothing changes where it is not finite
+    struct qn_node *units; // int32 [units, QN_UNIT_COLUMNS]: those with a
+                           // maximum norm
     struct qn_node *lr, *step; // scalars
+    struct qn_node *average_rate;
     struct qn_node *constants[QN_MAX_UPDATE_CONSTANTS]; // scalars
     // State, written in place: flat groups of one size.
     struct qn_node *parameters;
