@@ -339,6 +339,21 @@ class Runs(Folder):
                        *flags, "--quiet", status=2)
             self.assertIn(text, done.stderr)
 
+    def test_micro_batches_come_to_the_same(self):
+        whole, parts = (run_json("train", *SMALL, "--epochs", 1, "--out",
+                                 self.folder / name, "--quiet", *flags)
+                        for name, *flags in (("whole",),
+                                             ("parts", "--micro-batch", 48)))
+        self.assertEqual(parts["steps"], whole["steps"])
+        self.assertAlmostEqual(parts["train_loss"], whole["train_loss"], 5)
+        self.assertAlmostEqual(parts["test_loss"], whole["test_loss"], 5)
+        config = json.loads((self.folder / "parts/config.json").read_text())
+        self.assertEqual(config["micro_batch"], 48)
+        done = run("train", "16-batch_norm-10", "--micro-batch", 48, "--out",
+                   self.folder / "run", "--quiet", status=2)
+        self.assertIn("layer 1 (batch_norm)", done.stderr)
+        self.assertIn("--allow-micro-statistics", done.stderr)
+
     def test_diverging_run_fails(self):
         done = run("train", "32-32-10", "--optimizer", "sgd", "--lr", 1e6,
                    "--out", self.folder / "run", "--quiet", "--json",

@@ -13,6 +13,7 @@
 #include "cl_layer.h"
 #include "net.h"
 #include "qn_check.h"
+#include "train/train.h"
 
 static struct layer layer;
 static long strays; // that were made on purpose
@@ -99,29 +100,22 @@ static float expect_loss(struct net *net)
     return loss;
 }
 
-START_TEST(steady_step_only_enqueues)
+// That 20 steps, after 3 to warm up, enqueue and do nothing else.
+static void expect_only_enqueues(void (*step)(void *user), void *user)
 {
     // All that a step may call.
     static const char *const allowed[] = {
         "clEnqueueNDRangeKernel", "clSetKernelArg", "clFlush",
         "clEnqueueCopyBuffer", "clEnqueueFillBuffer"};
     enum { ALLOWED = sizeof allowed / sizeof *allowed, STEPS = 20 };
-    struct net net;
-    qn_error error = {0};
     long before[ALLOWED], other = 0;
-    open_layer();
-    ck_assert_ok(net_init(&net, qn_check_folder(), &error), error);
-    for (int i = 0; i < 3; i++)
-        expect_step(&net);
-    expect_loss(&net);
-
     const long calls = layer.count("calls"), made = layer.count("creates");
     const long events = layer.count("event");
     const long waits = layer.count("blocking");
     for (int i = 0; i < ALLOWED; i++)
         before[i] = layer.count(allowed[i]);
     for (int i = 0; i < STEPS; i++)
-        expect_step(&net);
+        step(user);
     other = layer.count("calls") - calls;
     for (int i = 0; i < ALLOWED; i++)
         other -= layer.count(allowed[i]) - before[i];
@@ -130,9 +124,68 @@ START_TEST(steady_step_only_enqueues)
     ck_assert_int_eq(layer.count("blocking") - waits, 0);
     ck_assert_int_eq(other, 0);
     ck_assert_int_ge(layer.count(allowed[0]) - before[0], STEPS);
+}
 
+static void step_net(void *net)
+{
+    expect_step(net);
+}
+
+START_TEST(steady_step_only_enqueues)
+{
+    struct net net;
+    qn_error error = {0};
+    open_layer();
+    ck_assert_ok(net_init(&net, qn_check_folder(), &error), error);
+    for (int i = 0; i < 3; i++)
+        expect_step(&net);
+    expect_loss(&net);
+    expect_only_enqueues(step_net, &net);
     expect_loss(&net);
     net_finish(&net);
+    ck_assert_msg(!find_imbalance(), "%s", find_imbalance());
+}
+END_TEST
+
+static void step_in_parts(void *stepper)
+{
+    static struct qn_optimizer_step at = {.lr = 0.01};
+    qn_error error = {0};
+    const struct qn_step step = {&at, 0, 20};
+    at.step++;
+    ck_assert_ok(qn_stepper_run(stepper, &step, &error), error);
+}
+
+// A step of the trainer, in parts of 8, 8 and 4 samples.
+START_TEST(steady_step_in_parts_only_enqueues)
+{
+    qn_error error = {0};
+    struct qn_settings settings;
+    struct qn_stepper *stepper;
+    struct qn_fit_params params = qn_fit_defaults();
+    open_layer();
+    struct qn_device_params open = {.no_cache = true};
+    qn_device *device = qn_device_open(&open, &error);
+    ck_assert_msg(device != NULL, "%s", error.text);
+    qn_dataset *data = qn_dataset_open("digits", &error);
+    qn_model *model = qn_model_create("16-relu-dropout0.2-10", &error);
+    qn_store *store = qn_store_create(device, &error);
+    ck_assert_msg(data && model && store, "%s", error.text);
+    params.model = model;
+    params.dataset = data;
+    params.batch_size = 20;
+    params.micro_batch = 8;
+    ck_assert_ok(qn_settings_resolve(&params, &settings, &error), error);
+    ck_assert_ok(qn_stepper_create(&settings, &stepper, &error), error);
+    ck_assert_ok(qn_stepper_bind(stepper, device, store, 0, &error), error);
+    for (int i = 0; i < 3; i++)
+        step_in_parts(stepper);
+    expect_only_enqueues(step_in_parts, stepper);
+    qn_stepper_destroy(&stepper);
+    qn_store_destroy(&store);
+    qn_model_destroy(&model);
+    qn_dataset_destroy(&data);
+    qn_device_close(&device);
     ck_assert_msg(!find_imbalance(), "%s", find_imbalance());
 }
 END_TEST
@@ -305,8 +358,9 @@ int main(void)
         all_calls_may_fail_from_one_on,
         command_releases_what_it_makes,
         steady_step_only_enqueues,
+        steady_step_in_parts_only_enqueues,
     };
     const bool is_forced = getenv("QUERN_KERNEL");
     stride = is_forced ? 23 : 1;
-    return qn_check_run("layer", tests, is_forced ? 4 : 5);
+    return qn_check_run("layer", tests, is_forced ? 4 : 6);
 }

@@ -13,8 +13,8 @@ struct options {
     const char *data, *device, *out, *resume, *optimizer, *loss;
     const char *schedule, *momentum_schedule;
     double lr, momentum, weight_decay, l1, l2;
-    int64_t epochs, batch_size, seed, checkpoint_every, steps, log_every;
-    bool json, quiet, profile, proximal;
+    int64_t epochs, batch_size, micro_batch, seed, checkpoint_every, steps, log_every;
+    bool json, quiet, profile, proximal, micro_statistics;
 };
 
 // All that a run needs, in the order in which it is opened.
@@ -119,6 +119,10 @@ static void set_params(struct job *job)
         params->epochs = (int)options->epochs;
     if (is_given(job, "batch-size"))
         params->batch_size = options->batch_size;
+    if (is_given(job, "micro-batch"))
+        params->micro_batch = options->micro_batch;
+    if (is_given(job, "allow-micro-statistics"))
+        params->allow_micro_statistics = options->micro_statistics;
     if (is_given(job, "optimizer"))
         params->optimizer = options->optimizer;
     if (is_given(job, "loss"))
@@ -371,6 +375,12 @@ static int add_recipe_flags(struct options *o, struct flag *flags, int count)
          FLAG_COUNT, &o->steps, 0, 1e15, false},
         {"batch-size", "N", "samples a step [128]", FLAG_COUNT,
          &o->batch_size, 1, 1e9, false},
+        {"micro-batch", "N",
+         "samples at once; gradients are added up [the batch]",
+         FLAG_COUNT, &o->micro_batch, 0, 1e9, false},
+        {"allow-micro-statistics", NULL,
+         "batch_norm may take its statistics over micro-batches", FLAG_SWITCH,
+         &o->micro_statistics, 0, 0, false},
         {"optimizer", "O",
          "see quern list optimizers; adam:beta1=0.8,eps=1e-7 sets more [sgd]",
          FLAG_TEXT, &o->optimizer, 0, 0, false},

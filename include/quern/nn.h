@@ -101,6 +101,9 @@ typedef struct qn_layer qn_layer;
 QN_API const qn_layer *qn_layer_at(int index); // NULL past the last one
 QN_API const char *qn_layer_name(const qn_layer *layer);
 QN_API const char *qn_layer_formula(const qn_layer *layer);
+// Whether, in training, what it makes of a sample depends on the others of its
+// batch: statistics over the batch.
+QN_API bool qn_layer_mixes_samples(const qn_layer *layer);
 // Key `index` of a layer, NULL past the last one.
 QN_API const struct qn_layer_key *qn_layer_key_at(const qn_layer *layer,
                                                   int index);
@@ -210,6 +213,14 @@ QN_API char *qn_loss_write(const struct qn_loss_params *params);
 QN_API qn_node *qn_loss_build(qn_graph *graph,
                               const struct qn_loss_params *params,
                               qn_node *prediction, qn_node *target);
+
+// The two parts of the mean, for batches that are run in parts: returns the sum
+// over the batch, whatever params->reduction says; `*weight` becomes the scalar
+// that the mean divides it by.
+QN_API qn_node *qn_loss_build_sum(qn_graph *graph,
+                                  const struct qn_loss_params *params,
+                                  qn_node *prediction, qn_node *target,
+                                  qn_node **weight);
 
 // ---- penalties ----
 

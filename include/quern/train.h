@@ -41,6 +41,14 @@ struct qn_fit_params {
                                // more once `progress` told of a step
     int epochs;              // 10
     int64_t batch_size;      // 128; the last batch of an epoch may be smaller
+    // A step runs its batch in parts of so many samples, adds their gradients up
+    // on the device and updates once: the same mathematics within rounding, in
+    // the memory of the smaller batch (docs/training.md). 0: whole
+    // batches.
+    int64_t micro_batch;
+    // Layers with statistics over the batch (batch_norm) then take those of
+    // each micro-batch, which is something else; without it they are refused.
+    bool allow_micro_statistics;
     const char *optimizer;   // "sgd"; "adam:beta1=0.8,eps=1e-7" sets more
     double lr;               // 0: the optimizer's default
     const char *schedule;    // of lr: "cosine" or "warmup:length=5+step", as

@@ -47,6 +47,11 @@ const char *qn_layer_formula(const qn_layer *layer)
     return layer->formula;
 }
 
+bool qn_layer_mixes_samples(const qn_layer *layer)
+{
+    return layer->mixes_samples;
+}
+
 const struct qn_layer_key *qn_layer_key_at(const qn_layer *layer, int index)
 {
     if (!layer->keys || index < 0)

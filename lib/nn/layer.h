@@ -56,6 +56,7 @@ struct qn_layer {
     void (*init)(const double *values, const char *parameter,
                  const qn_shape *weight, struct qn_init_params *params);
     bool takes_many; // two inputs or more, else one
+    bool mixes_samples; // training, a sample's output depends on its batch
     // Containers: their lists, ended by a NULL key. Else NULL.
     const struct qn_layer_list *lists;
 };

@@ -167,7 +167,8 @@ const struct qn_layer qn_layers_norm[] = {
      .formula = "y = (x - mean) / sqrt(variance + eps) weight + bias, a "
                 "channel at a time; training: of the batch; predicting: "
                 "running_mean, running_var",
-     .keys = batch_keys, .build = build_batch, .init = init_norm},
+     .keys = batch_keys, .build = build_batch, .init = init_norm,
+     .mixes_samples = true},
     {.name = "layer_norm",
      .formula = "y = (x - mean) / sqrt(variance + eps) weight + bias over "
                 "the last dimensions of each sample",

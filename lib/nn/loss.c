@@ -370,19 +370,21 @@ static qn_node *reduce(qn_graph *g, const struct qn_loss_terms *out,
                : qn_div(g, sum, qn_sum(g, out->weights, NULL));
 }
 
-qn_node *qn_loss_build(qn_graph *g, const struct qn_loss_params *params,
-                       qn_node *prediction, qn_node *target)
+// The terms; none after an error.
+static struct qn_loss_terms make_terms(qn_graph *g,
+                                       const struct qn_loss_params *params,
+                                       qn_node *prediction, qn_node *target)
 {
     const struct qn_loss *row = params->loss;
     struct qn_loss_terms out = {0};
     if (!prediction || !target)
-        return NULL;
+        return out;
     const qn_shape *shape = &prediction->shape;
     bool is_labels = target->dtype == QN_INT32;
     if (params->weight_count > 0 && !row->takes_weights) {
         qn_graph_fail(g, QN_BAD_ARGUMENT, "%s takes no class weights",
                       row->name);
-        return NULL;
+        return out;
     }
     if (row->takes_one_hot && is_labels && shape->rank >= 2)
         target = mark_labels(g, target, shape->dims[1]);
@@ -392,9 +394,32 @@ qn_node *qn_loss_build(qn_graph *g, const struct qn_loss_params *params,
                       "%s: targets need the shape of the predictions, or be "
                       "one int32 label a sample",
                       row->name);
-        return NULL;
+        return out;
     }
     if (target)
         row->build(g, params, prediction, target, &out);
+    return out;
+}
+
+qn_node *qn_loss_build(qn_graph *g, const struct qn_loss_params *params,
+                       qn_node *prediction, qn_node *target)
+{
+    const struct qn_loss_terms out =
+        make_terms(g, params, prediction, target);
     return reduce(g, &out, params->reduction);
+}
+
+qn_node *qn_loss_build_sum(qn_graph *g, const struct qn_loss_params *params,
+                           qn_node *prediction, qn_node *target,
+                           qn_node **weight)
+{
+    const struct qn_loss_terms out =
+        make_terms(g, params, prediction, target);
+    *weight = NULL;
+    if (!out.terms)
+        return NULL;
+    *weight = out.weights
+                  ? qn_sum(g, out.weights, NULL)
+                  : qn_constant(g, (double)qn_node_count(out.terms));
+    return qn_sum(g, out.terms, NULL);
 }

@@ -165,8 +165,9 @@ static qn_status build(struct fit *fit, qn_error *error)
     fit->store = qn_store_create(fit->device, error);
     if (!fit->store)
         return QN_DEVICE;
-    QN_TRY(qn_stepper_create(fit->device, fit->store, &fit->settings,
-                             &fit->stepper, error));
+    QN_TRY(qn_stepper_create(&fit->settings, &fit->stepper, error));
+    QN_TRY(qn_stepper_bind(fit->stepper, fit->device, fit->store,
+                           fit->settings.seed, error));
     QN_TRY(qn_meter_create(fit->store, &fit->meter, error));
     return fill_store(fit, error);
 }

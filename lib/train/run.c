@@ -159,6 +159,10 @@ static qn_status read_params(struct qn_run *run, qn_error *error)
     params->batch_size = batch;
     params->seed = (uint64_t)seed;
     params->checkpoint_every = every;
+    params->micro_batch = json_integer_value(
+        json_object_get(run->settings, "micro_batch"));
+    params->allow_micro_statistics =
+        json_is_true(json_object_get(run->settings, "micro_statistics"));
     params->optimizer = run->optimizer;
     run->schedule = read_schedule(run, "schedule");
     run->momentum_schedule = read_schedule(run, "momentum_schedule");

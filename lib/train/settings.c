@@ -105,6 +105,7 @@ qn_status qn_settings_resolve(const struct qn_fit_params *params,
     QN_REQUIRE(error, params->dataset->test_count > 0);
     QN_REQUIRE(error, params->epochs >= 1);
     QN_REQUIRE(error, params->batch_size >= 1);
+    QN_REQUIRE(error, params->micro_batch >= 0);
     QN_REQUIRE(error, params->checkpoint_every >= 0);
     QN_REQUIRE(error, params->max_steps >= -1);
     QN_REQUIRE(error, params->log_every >= 0);
@@ -117,6 +118,8 @@ qn_status qn_settings_resolve(const struct qn_fit_params *params,
         .dataset = params->dataset,
         .epochs = params->epochs,
         .batch_size = params->batch_size,
+        .micro_batch = params->micro_batch,
+        .allows_micro_statistics = params->allow_micro_statistics,
         .checkpoint_every = params->checkpoint_every,
         .max_steps = params->max_steps < 0 ? INT64_MAX : params->max_steps,
         .log_every = params->log_every,
@@ -126,6 +129,9 @@ qn_status qn_settings_resolve(const struct qn_fit_params *params,
     };
     if (settings->batch_size > params->dataset->train_count)
         settings->batch_size = params->dataset->train_count;
+    if (settings->micro_batch >= settings->batch_size)
+        settings->micro_batch = 0;
+    QN_TRY(qn_check_parts(settings, error));
     struct qn_optimizer_params *optimizer = &settings->optimizer;
     const char *name = params->optimizer ? params->optimizer : "sgd";
     // PyTorch's users ask for sgd with a momentum.
@@ -204,7 +210,7 @@ static json_t *loss_json(const struct qn_loss_params *loss)
 json_t *qn_settings_json(const struct qn_settings *settings)
 {
     return json_pack(
-        "{ss? so so so sf so so sf sf sb so sI sI si sI}", "label",
+        "{ss? so so so sf so so sf sf sb so sI sI sb sI si sI}", "label",
         settings->label, "model",
         json_loads(qn_model_json(settings->model), 0, NULL), "data",
         dataset_json(settings->dataset), "optimizer",
@@ -214,7 +220,9 @@ json_t *qn_settings_json(const struct qn_settings *settings)
         settings->penalty.l1, "l2", settings->penalty.l2, "proximal",
         settings->penalty.proximal, "loss", loss_json(&settings->loss),
         "batch_size",
-        (json_int_t)settings->batch_size, "seed", (json_int_t)settings->seed,
+        (json_int_t)settings->batch_size, "micro_batch",
+        (json_int_t)settings->micro_batch, "micro_statistics",
+        qn_has_micro_statistics(settings), "seed", (json_int_t)settings->seed,
         "epochs", settings->epochs, "checkpoint_every",
         (json_int_t)settings->checkpoint_every);
 }
@@ -225,7 +233,8 @@ json_t *qn_settings_json(const struct qn_settings *settings)
 static bool may_differ(const char *key)
 {
     static const char *const keys[] = {"epochs", "checkpoint_every", "label",
-                                       "origin", "name", "class_names"};
+                                       "origin", "name", "class_names",
+                                       "micro_batch", "micro_statistics"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (strcmp(key, keys[i]) == 0)
             return true;
@@ -245,6 +254,15 @@ static qn_status report_difference(const char *key, const json_t *then,
     free(a);
     free(b);
     return status;
+}
+
+// Samples that statistics are taken over, 0: those of a batch. Other parts of a
+// batch come to the same.
+static json_int_t statistics_batch(const json_t *settings)
+{
+    return json_is_true(json_object_get(settings, "micro_statistics"))
+               ? json_integer_value(json_object_get(settings, "micro_batch"))
+               : 0;
 }
 
 // Names of data sets and of optimizers are both called "name": only the
@@ -276,5 +294,9 @@ qn_status qn_settings_compare(const json_t *then, const json_t *now,
         if (!is_group && !may_differ(key) && !json_equal(value, old))
             return report_difference(key, old, value, error);
     }
+    if (statistics_batch(then) != statistics_batch(now))
+        return report_difference("micro_batch",
+                                 json_object_get(then, "micro_batch"),
+                                 json_object_get(now, "micro_batch"), error);
     return QN_OK;
 }

@@ -1,4 +1,4 @@
-// The training step as a graph and its plan.
+// The training step as a graph and its plan; in parts, with accumulate.c.
 //
 // The whole data set lies on the device; a step takes its batch there, so it
 // uploads nothing but a few scalars by value. Loss and right answers are
@@ -58,7 +58,7 @@ qn_node *qn_build_one(qn_graph *g, const qn_model *model,
 // ---- the batch ----
 
 static void take_batch(struct qn_train_stage *stage,
-                       const qn_dataset *dataset, int64_t batch, qn_node **x,
+                       const qn_dataset *dataset, qn_node **x,
                        qn_node **labels)
 {
     qn_graph *g = stage->graph;
@@ -70,9 +70,30 @@ static void take_batch(struct qn_train_stage *stage,
     qn_node *order = qn_variable(g, QN_GROUP_ORDER, "order", QN_INT32,
                                  qn_shape_of(count));
     stage->first = qn_scalar(g, "first");
-    *x = qn_scale_pixels(g, qn_take(g, images, order, stage->first, batch),
-                         dataset);
-    *labels = qn_take(g, all_labels, order, stage->first, batch);
+    *x = qn_scale_pixels(
+        g, qn_take(g, images, order, stage->first, stage->batch), dataset);
+    *labels = qn_take(g, all_labels, order, stage->first, stage->batch);
+}
+
+qn_node *qn_stage_predict(struct qn_train_stage *stage,
+                          const struct qn_settings *settings,
+                          qn_node **labels, qn_error *error)
+{
+    qn_node *x;
+    take_batch(stage, settings->dataset, &x, labels);
+    stage->seed = qn_scalar(stage->graph, "seed");
+    struct qn_model_build_params params = {.training = true,
+                                           .seed = stage->seed,
+                                           .step = stage->step,
+                                           .first = stage->offset};
+    return qn_build_logits(stage->graph, x, settings->model,
+                           settings->dataset, &params, error);
+}
+
+qn_node *qn_stage_count_right(qn_graph *g, qn_node *logits, qn_node *labels)
+{
+    qn_node *right = qn_equal(g, qn_argmax(g, logits, 1), labels);
+    return qn_sum(g, right, NULL);
 }
 
 // ---- metrics ----
@@ -92,16 +113,15 @@ static void add_up(struct qn_train_stage *stage, qn_node *sum, qn_node *x)
 }
 
 static void add_metrics(struct qn_train_stage *stage, qn_node *loss,
-                        qn_node *logits, qn_node *labels, int64_t batch)
+                        qn_node *right, qn_node *samples)
 {
     qn_graph *g = stage->graph;
     qn_node *loss_sum = declare_metric(g, QN_METRIC_LOSS);
     qn_node *correct = declare_metric(g, QN_METRIC_CORRECT);
     qn_node *bad_step = declare_metric(g, QN_METRIC_BAD);
     stage->fresh = qn_scalar(g, "fresh");
-    add_up(stage, loss_sum, qn_scale(g, loss, (double)batch));
-    qn_node *right = qn_equal(g, qn_argmax(g, logits, 1), labels);
-    add_up(stage, correct, qn_sum(g, right, NULL));
+    add_up(stage, loss_sum, qn_mul(g, loss, samples));
+    add_up(stage, correct, right);
     // False for infinities and NaN.
     qn_node *is_finite = qn_less_equal(g, qn_abs(g, loss),
                                        qn_constant(g, FLT_MAX));
@@ -110,77 +130,96 @@ static void add_metrics(struct qn_train_stage *stage, qn_node *loss,
     qn_assign(g, bad_step, qn_select(g, bad_step, bad_step, now));
 }
 
+// ---- the update ----
+
+struct qn_optimizer_params
+qn_stage_optimizer(const struct qn_train_stage *stage,
+                   const struct qn_settings *settings)
+{
+    struct qn_optimizer_params optimizer = settings->optimizer;
+    optimizer.penalties =
+        qn_model_penalties(settings->model, stage->graph, &settings->penalty);
+    return optimizer;
+}
+
+void qn_stage_update(struct qn_train_stage *stage,
+                     const struct qn_settings *settings,
+                     const struct qn_optimizer_params *optimizer,
+                     const struct qn_stage_outcome *outcome)
+{
+    qn_graph *g = stage->graph;
+    const qn_shape one = qn_shape_of(1);
+    qn_node *loss = outcome->loss;
+    qn_optimizer_apply(g, outcome->gradient, optimizer, &stage->update);
+    if (optimizer->penalties)
+        loss = qn_add(g, loss, qn_penalty_sum(g, optimizer->penalties));
+    add_metrics(stage, loss, outcome->right, outcome->samples);
+    if (settings->log_every)
+        qn_assign(g, qn_variable(g, QN_GROUP_LOSS, QN_METRIC_NOW, QN_FLOAT32,
+                                 one), qn_reshape(g, loss, one));
+}
+
 // ---- the whole step ----
 
 // Penalties that tie layers are nodes; all others the update applies, and the
 // loss that is reported gets their sum.
-static qn_node *add_update(struct qn_train_stage *stage,
-                           const struct qn_settings *settings, qn_node *loss)
-{
-    qn_graph *g = stage->graph;
-    struct qn_optimizer_params optimizer = settings->optimizer;
-    optimizer.penalties =
-        qn_model_penalties(settings->model, g, &settings->penalty);
-    qn_node *ties = qn_model_ties(settings->model, g);
-    if (ties)
-        loss = qn_add(g, loss, ties);
-    qn_optimizer_build(g, loss, &optimizer, &stage->update);
-    return optimizer.penalties
-               ? qn_add(g, loss, qn_penalty_sum(g, optimizer.penalties))
-               : loss;
-}
-
-static qn_status build_graph(struct qn_train_stage *stage,
+static qn_status build_whole(struct qn_train_stage *stage,
                              const struct qn_settings *settings,
-                             int64_t batch, qn_error *error)
+                             qn_error *error)
 {
     qn_graph *g = stage->graph;
-    qn_node *x, *labels;
-    take_batch(stage, settings->dataset, batch, &x, &labels);
-    stage->step = qn_scalar(g, "step");
-    stage->seed = qn_scalar(g, "seed");
-    struct qn_model_build_params params = {
-        .training = true, .seed = stage->seed, .step = stage->step};
-    qn_node *logits = qn_build_logits(g, x, settings->model,
-                                      settings->dataset, &params, error);
+    qn_node *labels;
+    qn_node *logits = qn_stage_predict(stage, settings, &labels, error);
     if (!logits)
         return qn_graph_check(g, error) != QN_OK ? qn_graph_check(g, NULL)
                                                  : QN_BAD_SHAPE;
-    qn_node *loss = qn_loss_build(g, &settings->loss, logits, labels);
-    loss = add_update(stage, settings, loss);
-    add_metrics(stage, loss, logits, labels, batch);
-    if (settings->log_every) {
-        const qn_shape one = qn_shape_of(1);
-        qn_assign(g, qn_variable(g, QN_GROUP_LOSS, QN_METRIC_NOW, QN_FLOAT32,
-                                 one), qn_reshape(g, loss, one));
-    }
+    struct qn_stage_outcome outcome = {
+        .loss = qn_loss_build(g, &settings->loss, logits, labels),
+        .right = qn_stage_count_right(g, logits, labels),
+        .samples = qn_constant(g, (double)stage->batch),
+    };
+    const struct qn_optimizer_params optimizer =
+        qn_stage_optimizer(stage, settings);
+    qn_node *ties = qn_model_ties(settings->model, g);
+    if (ties)
+        outcome.loss = qn_add(g, outcome.loss, ties);
+    outcome.gradient = qn_optimizer_gradient(g, outcome.loss, &optimizer);
+    qn_stage_update(stage, settings, &optimizer, &outcome);
     return qn_graph_check(g, error);
 }
 
-qn_status qn_train_stage_create(qn_device *device, qn_store *store,
-                                const struct qn_settings *settings,
-                                int64_t batch, struct qn_train_stage *stage,
-                                qn_error *error)
+qn_status qn_train_stage_create(const struct qn_settings *settings,
+                                enum qn_stage_kind kind, int64_t batch,
+                                const struct qn_train_stage *part,
+                                struct qn_train_stage *stage, qn_error *error)
 {
-    *stage = (struct qn_train_stage){.graph = qn_graph_create(QN_FLOAT32)};
+    *stage = (struct qn_train_stage){.batch = batch,
+                                     .graph = qn_graph_create(QN_FLOAT32)};
     if (!stage->graph)
         return qn_fail_memory(error, sizeof *stage);
-    qn_status status = build_graph(stage, settings, batch, error);
-    if (status == QN_OK)
-        status = qn_store_add(store, stage->graph, error);
-    if (status == QN_OK) {
-        struct qn_plan_params params = {.graph = stage->graph,
-                                        .store = store};
-        stage->plan = qn_plan_create(device, &params, error);
-        if (!stage->plan)
-            status = error && error->status ? error->status : QN_DEVICE;
-    }
-    if (status == QN_OK)
-        status = qn_plan_set(stage->plan, stage->seed,
-                             (double)settings->seed);
+    stage->step = qn_scalar(stage->graph, "step");
+    qn_status status =
+        kind == QN_STAGE_WHOLE  ? build_whole(stage, settings, error)
+        : kind == QN_STAGE_PART ? qn_stage_build_part(stage, settings, error)
+                                : qn_stage_build_apply(stage, settings, part,
+                                                       error);
     if (status != QN_OK)
         qn_train_stage_finish(stage);
     return status;
+}
+
+qn_status qn_train_stage_bind(struct qn_train_stage *stage,
+                              qn_device *device, qn_store *store,
+                              uint64_t seed, qn_error *error)
+{
+    const struct qn_plan_params params = {.graph = stage->graph,
+                                          .store = store};
+    QN_TRY(qn_store_add(store, stage->graph, error));
+    stage->plan = qn_plan_create(device, &params, error);
+    if (!stage->plan)
+        return error && error->status ? error->status : QN_DEVICE;
+    return stage->seed ? qn_plan_set(stage->plan, stage->seed, (double)seed)
+                       : QN_OK;
 }
 
 void qn_train_stage_finish(struct qn_train_stage *stage)

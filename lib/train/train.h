@@ -22,6 +22,8 @@ struct qn_settings {
     struct qn_schedule_params momentum_schedule;
     int epochs;
     int64_t batch_size;
+    int64_t micro_batch; // 0: a step is one plan; else below batch_size
+    bool allows_micro_statistics;
     int64_t checkpoint_every;
     int64_t max_steps; // INT64_MAX: all
     int64_t log_every;
@@ -137,42 +139,78 @@ void qn_shuffle(int32_t *order, int64_t count, uint64_t seed, int epoch);
 
 // ---- graphs and their plans (stage.c) ----
 
-// The training step for one batch size. The data set lies in the store.
+// A training step, or what is run of one, for one batch size. The data set lies
+// in the store. Scalars that a kind has no use for are NULL.
+enum qn_stage_kind {
+    QN_STAGE_WHOLE,
+    QN_STAGE_PART,  // of a step: adds to the gradient
+    QN_STAGE_APPLY, // after its parts: updates
+};
 struct qn_train_stage {
+    int64_t batch; // samples; of an apply stage 0
     qn_graph *graph;
-    qn_plan *plan;
-    qn_node *first; // scalars: number of the batch's first sample
-    qn_node *fresh; // 1 in the first step of an epoch
-    qn_node *step; // counts from 1
-    struct qn_optimizer_update update;
+    qn_plan *plan;  // NULL before it is bound
+    qn_node *first; // scalars: number of the batch's first sample in the epoch
+    qn_node *step;  // counts from 1
     qn_node *seed;
+    qn_node *fresh; // whole, apply: 1 in the first step of an epoch
+    qn_node *begins;  // part: 1 in the first part of a step
+    qn_node *offset;  // part: number of its first sample in the step
+    qn_node *samples; // apply: of the whole step
+    struct qn_optimizer_update update; // whole, apply
     bool has_run; // so that its kernels are compiled
 };
-// Declares nothing new where the store has all already.
-qn_status qn_train_stage_create(qn_device *device, qn_store *store,
-                                const struct qn_settings *settings,
-                                int64_t batch, struct qn_train_stage *stage,
-                                qn_error *error);
+// The graph. `part`: for an apply stage, one of the parts; else NULL.
+qn_status qn_train_stage_create(const struct qn_settings *settings,
+                                enum qn_stage_kind kind, int64_t batch,
+                                const struct qn_train_stage *part,
+                                struct qn_train_stage *stage, qn_error *error);
+// The plan. Declares nothing new where the store has all already.
+qn_status qn_train_stage_bind(struct qn_train_stage *stage,
+                              qn_device *device, qn_store *store,
+                              uint64_t seed, qn_error *error);
 void qn_train_stage_finish(struct qn_train_stage *stage);
 
-// ---- a step (step.c) ----
+// Whether steps may be run in parts: not where a layer would see less of its
+// batch, unless the settings allow that.
+qn_status qn_check_parts(const struct qn_settings *settings, qn_error *error);
+// The first layer whose statistics are over the batch, or -1.
+int qn_find_mixing_layer(const qn_model *model);
+bool qn_has_micro_statistics(const struct qn_settings *settings);
 
-// The plans for all sizes of batch of a run.
-struct qn_stepper;
-struct qn_step {
-    struct qn_optimizer_step *at; // its number, learning rate, momentum
-    int64_t sample; // its first one, in the order of the epoch
-    int64_t count;  // of samples
+// Pieces of which the kinds are made. A batch's logits and labels; NULL after
+// an error.
+qn_node *qn_stage_predict(struct qn_train_stage *stage,
+                          const struct qn_settings *settings,
+                          qn_node **labels, qn_error *error);
+// How many of the labels have the largest logit.
+qn_node *qn_stage_count_right(qn_graph *g, qn_node *logits, qn_node *labels);
+// The settings' optimizer with what the graph's parameters need of it.
+struct qn_optimizer_params
+qn_stage_optimizer(const struct qn_train_stage *stage,
+                   const struct qn_settings *settings);
+// What a step comes to, as scalars, and the flat gradient.
+struct qn_stage_outcome {
+    qn_node *loss; // mean; with ties, without other penalties
+    qn_node *gradient;
+    qn_node *right; // count of right answers
+    qn_node *samples;
 };
-qn_status qn_stepper_create(qn_device *device, qn_store *store,
-                            const struct qn_settings *settings,
-                            struct qn_stepper **out, qn_error *error);
-void qn_stepper_destroy(struct qn_stepper **stepper);
-// Whether a step of `count` samples has run before: its kernels are compiled.
-bool qn_stepper_has_run(const struct qn_stepper *stepper, int64_t count);
-// Enqueues a step and returns.
-qn_status qn_stepper_run(struct qn_stepper *stepper,
-                         const struct qn_step *step, qn_error *error);
+// Updates the parameters and adds to the metrics.
+void qn_stage_update(struct qn_train_stage *stage,
+                     const struct qn_settings *settings,
+                     const struct qn_optimizer_params *optimizer,
+                     const struct qn_stage_outcome *outcome);
+// Kinds of accumulate.c.
+qn_status qn_stage_build_part(struct qn_train_stage *stage,
+                              const struct qn_settings *settings,
+                              qn_error *error);
+qn_status qn_stage_build_apply(struct qn_train_stage *stage,
+                               const struct qn_settings *settings,
+                               const struct qn_train_stage *part,
+                               qn_error *error);
+
+// ---- names in the store ----
 
 // Groups of the store that the training step uses beside those of model and
 // optimizer.
@@ -180,6 +218,8 @@ qn_status qn_stepper_run(struct qn_stepper *stepper,
 #define QN_GROUP_LABELS "@train.labels"
 #define QN_GROUP_ORDER "@train.order"
 #define QN_GROUP_LOSS "@train.loss"
+#define QN_GROUP_GRADIENT "@train.gradient" // of the parts of a step so far
+#define QN_GROUP_SUMS "@train.sums" // of loss, weight and right answers
 #define QN_GROUP_METRICS "training.metrics"
 // Variables of the metrics: the sum of losses and the count of right answers
 // in this epoch, and the first step whose loss was not finite, or 0.
@@ -203,6 +243,27 @@ qn_node *qn_build_one(qn_graph *g, const qn_model *model,
                       const qn_dataset *dataset, qn_error *error);
 // The shape of `count` samples.
 qn_shape qn_batch_shape(int64_t count, const qn_shape *sample);
+
+// ---- a step (step.c) ----
+
+// The plans for all sizes of batch of a run.
+struct qn_stepper;
+struct qn_step {
+    struct qn_optimizer_step *at; // its number, learning rate, momentum
+    int64_t sample; // its first one, in the order of the epoch
+    int64_t count;  // of samples
+};
+// Makes the graphs; binding makes plans of them.
+qn_status qn_stepper_create(const struct qn_settings *settings,
+                            struct qn_stepper **out, qn_error *error);
+qn_status qn_stepper_bind(struct qn_stepper *stepper, qn_device *device,
+                          qn_store *store, uint64_t seed, qn_error *error);
+void qn_stepper_destroy(struct qn_stepper **stepper);
+// Whether a step of `count` samples has run before: its kernels are compiled.
+bool qn_stepper_has_run(const struct qn_stepper *stepper, int64_t count);
+// Enqueues a step and returns.
+qn_status qn_stepper_run(struct qn_stepper *stepper,
+                         const struct qn_step *step, qn_error *error);
 
 // ---- prediction (evaluate.c) ----
 
