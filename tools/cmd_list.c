@@ -316,8 +316,11 @@ static int print_wanted(const char *name, bool json)
 
 int run_list(const struct command *command, int argc, const char **argv)
 {
-    bool json = false, known = false;
-    struct flag flags[] = {FLAG_JSON(json)};
+    bool json = false, plot = false, known = false;
+    struct flag flags[] = {
+        {"plot", NULL, "draw schedules, those of the table or SCHEDULE...",
+         FLAG_SWITCH, &plot, 0, 0, false},
+        FLAG_JSON(json)};
     struct words words;
     int status;
     if (!parse_flags(command, argc, argv, flags, FLAG_COUNT_OF(flags), &words,
@@ -326,8 +329,14 @@ int run_list(const struct command *command, int argc, const char **argv)
     const char *name = words.count ? words.text[0] : NULL;
     for (int i = 0; i < TABLE_COUNT; i++)
         known |= is_wanted(&tables[i], name);
+    bool is_plot = plot && name && strcmp(name, "schedules") == 0;
     if (!known)
         status = unknown_table(command, name);
+    else if (plot && !is_plot)
+        status = usage_error(command, "--plot: only schedules have pictures");
+    else if (is_plot)
+        status = plot_schedules(command, words.text + 1, words.count - 1,
+                                json);
     else if (words.count > 1)
         status = usage_error(command, "takes one table at most");
     else

@@ -35,6 +35,11 @@ int run_eval(const struct command *command, int argc, const char **argv);
 int run_bench(const struct command *command, int argc, const char **argv);
 int run_predict(const struct command *command, int argc, const char **argv);
 
+// Draws schedules, given as text or by default the examples of the table, or
+// prints their numbers (list_schedules.c).
+int plot_schedules(const struct command *command, const char *const *texts,
+                   int count, bool json);
+
 // ---- flags (flags.c) ----
 
 enum flag_kind {

@@ -48,9 +48,11 @@ static const struct command commands[] = {
      run_bench},
     {"devices", "", "Lists what OpenCL offers and tells which device is used.",
      NULL, run_devices},
-    {"list", "[TABLE]", "Lists what a model, a run or a flag may name.",
+    {"list", "[TABLE] [SCHEDULE]...", "Lists what a model, a run or a flag may name.",
      "TABLE is one of ops, layers, losses, optimizers, schedules, inits,\n"
-     "datasets, models; without it all are shown.",
+     "datasets, models; without it all are shown.\n\n"
+     "  quern list schedules --plot\n"
+     "  quern list schedules --plot warmup:length=10+cosine step:gamma=0.5",
      run_list},
 };
 

@@ -336,7 +336,7 @@ static const struct qn_schedule rows[] = {
     {
         .name = "piecewise",
         .formula = "a = a0 factor[i], i = how many of at are <= t",
-        .example = "piecewise:at=30/60/80,factor=1/0.5/0.25/0.05",
+        .example = "piecewise:at=30/60,factor=1/0.5/0.1",
         .key_count = 3,
         .keys = {LIST("at", 1e15, "points, rising"),
                  LIST("factor", 1e6, "before the first point, behind it, "
@@ -447,7 +447,7 @@ static const struct qn_schedule rows[] = {
         .formula = "cosine of length T_0, then T_0 T_mult, T_0 T_mult^2, ...",
         .source = "Loshchilov, Hutter: SGDR: Stochastic gradient descent "
                   "with warm restarts, ICLR 2017",
-        .example = "cosine_restarts:T_0=14,T_mult=2",
+        .example = "cosine_restarts:T_0=15,T_mult=2",
         .key_count = 5,
         .keys = {[RESTART_T_0] = NUMBER("T_0", 1e-6, 1e15, 10,
                                         "length of the first curve"),
@@ -500,7 +500,7 @@ static const struct qn_schedule rows[] = {
                    "way round",
         .source = "Smith: Cyclical learning rates for training neural "
                   "networks, WACV 2017",
-        .example = "cyclic:mode=triangular2,step_size_up=1250",
+        .example = "cyclic:mode=triangular2",
         .key_count = 11,
         .keys = {[CYCLIC_BASE_LR] = NUMBER("base_lr", 0, 1e6, NAN_VALUE,
                                            "the foot [max_lr / 4]"),
@@ -539,7 +539,7 @@ static const struct qn_schedule rows[] = {
         .name = "plateau",
         .formula = "a = max(a factor, min_lr) after more than patience "
                    "epochs without progress of monitor",
-        .example = "plateau:patience=5,factor=0.5",
+        .example = "plateau:patience=8,factor=0.5",
         .follows_metric = true,
         .key_count = 8,
         .keys = {[PLATEAU_MONITOR] =
