@@ -7,6 +7,7 @@
 //   coefficients[P][6]  of a parameter, see optim.cl; the last one is `most`
 //   x[N]          parameters, updated in place
 //   gate[1]       GATE 1: nothing changes where it is not finite
+//   watch[C + 1]  WATCH 1, of the rule's launch: nor if the last one is set
 //   average[N]    AVERAGE 1: moving average of x, with the weight average_rate
 //                 for the new x; the rule's launch has left these elements out
 //   ahead[N]      LOOKAHEAD 1: moves as x does
@@ -21,6 +22,9 @@
 #ifndef GATE
 #define GATE 0
 #endif
+#ifndef WATCH
+#define WATCH 0
+#endif
 #ifndef AVERAGE
 #define AVERAGE 0
 #endif
@@ -28,8 +32,13 @@
 #define LOOKAHEAD 0
 #endif
 
-#if GATE
+#if GATE && WATCH
+#define GATE_HEAD                                                         \
+    global const REAL *gate, global const int *watch, const int chunk_count,
+#define IS_SHUT (!isfinite(gate[0]) || watch[chunk_count] != 0)
+#elif GATE
 #define GATE_HEAD global const REAL *gate,
+#define IS_SHUT (!isfinite(gate[0]))
 #else
 #define GATE_HEAD
 #endif
@@ -71,7 +80,7 @@ void max_norm(global const int *units, global const REAL *coefficients,
     const int item = get_local_id(0);
 #endif
 #if GATE
-    if (!isfinite(gate[0]))
+    if (IS_SHUT)
         return;
 #endif
     for (int u = get_group_id(0); u < unit_count; u += get_num_groups(0)) {

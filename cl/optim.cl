@@ -15,7 +15,9 @@
 //   tensors[P][2]  first chunk of a parameter and how many it has
 //   norms[C][3]    of each chunk, see gradient_norms
 //   gate[1]        GATE 1: nothing changes where it is not finite
-//   watch[C]       WATCH 1: number of the first step with a bad gradient, or 0
+//   watch[C + 1]   WATCH 1: number of each chunk's first step with a bad
+//                  gradient, or 0; last of the first step that the gate shut
+//                  out, after which nothing changes any more
 //   span           chunks that a group takes: CPU several, GPU 1
 //
 // CPU: a work-item walks its chunks by vectors of 16 lanes. GPU: a group shares
@@ -85,7 +87,11 @@
 #endif
 #if GATE
 #define GATE_HEAD global const REAL *gate,
+#if WATCH
+#define GATE_IS_SHUT is_shut_out(gate, watch + chunk_count, (int)step)
+#else
 #define GATE_IS_SHUT (!isfinite(gate[0]))
+#endif
 #else
 #define GATE_HEAD
 #define GATE_IS_SHUT false
@@ -241,6 +247,17 @@ static inline REAL clip_factor(const REAL norm, const REAL most)
 #endif
 
 // ---- the walk ----
+
+// One item alone writes, in a launch in which nobody else looks.
+static inline bool is_shut_out(global const REAL *gate, global int *since,
+                               const int step)
+{
+    if (isfinite(gate[0]))
+        return since[0] != 0;
+    if (get_global_id(0) == 0 && since[0] == 0)
+        since[0] = step;
+    return true;
+}
 
 // NaN if one of the gradient's elements was not finite.
 #if WATCH

@@ -124,8 +124,11 @@ struct qn_optimizer_params {
     bool needs_finite_gradient;
     // The norms of the gradients are wanted, see qn_optimizer_update.
     bool wants_norms;
-    // Keep in the group "@optimizer.watch" the number of the first step whose
-    // gradient is not finite, for each chunk of qn_optimizer_update.
+    // Keep in the variable "chunks" of the group "@optimizer.watch", int32
+    // [chunks + 1], the number of the first step whose gradient is not finite,
+    // for each chunk of qn_optimizer_update; 0: none. Last stands the first
+    // step that the gate shut out: from then on no step changes anything, so
+    // that the parameters are those of that step.
     bool is_watched;
 };
 // `params` with the row's defaults.

@@ -298,7 +298,7 @@ static void add_states(const struct build *b, struct qn_update_inputs *in)
         in->average = add_group(b, "average");
     if (b->params->is_watched)
         in->watch = qn_variable(b->g, "@optimizer.watch", "chunks", QN_INT32,
-                                qn_shape_of(b->chunk_count));
+                                qn_shape_of(b->chunk_count + 1));
 }
 
 static void add_scalars(const struct build *b,

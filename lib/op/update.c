@@ -83,11 +83,11 @@ static qn_status check_watch(struct qn_node *node, int i)
 {
     const struct qn_node *watch = node->inputs[i];
     if (qn_node_is(watch, QN_OP_STATE) && watch->dtype == QN_INT32 &&
-        qn_node_count(watch) == chunk_count(node))
+        qn_node_count(watch) == chunk_count(node) + 1)
         return QN_OK;
     return qn_node_fail(node, QN_BAD_SHAPE,
                         "the watch is no int32 [%lld] in a store",
-                        (long long)chunk_count(node));
+                        (long long)chunk_count(node) + 1);
 }
 
 static qn_status check_scalars(struct qn_node *node)
@@ -226,6 +226,11 @@ static void add_max_norm(const struct qn_node *node,
     qn_launch_buffer(launch, QN_OPERAND_IN + IN_COEFFICIENTS);
     qn_launch_buffer(launch, QN_OPERAND_IN + IN_PARAMETERS);
     add_gate(node, launch);
+    if (has(node, IN_GATE) && params->is_watched) {
+        qn_launch_define(launch, "WATCH", 1);
+        qn_launch_buffer(launch, QN_OPERAND_IN + watch_at(params));
+        qn_launch_int(launch, chunk_count(node));
+    }
     add_average(params, launch);
     qn_launch_int(launch, units);
     qn_launch_grid(launch, (size_t)qn_smaller(units, most), 1, 1,

@@ -60,7 +60,7 @@ struct qn_update_inputs {
     struct qn_node *parameters;
     struct qn_node *slots[QN_MAX_UPDATE_SLOTS];
     struct qn_node *average;
-    struct qn_node *watch; // int32 [chunks]
+    struct qn_node *watch; // int32 [chunks + 1]
 };
 
 // parameters, slots, average, watch = rule(gradient, ...). The node itself has

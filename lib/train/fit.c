@@ -274,17 +274,25 @@ static qn_status save(struct fit *fit, const char *name, qn_error *error)
 
 static qn_status check_reading(const struct fit *fit, qn_error *error)
 {
-    int64_t bad = fit->reading.bad_step;
-    int64_t count = fit->settings.dataset->train_count;
-    int64_t per_epoch = (count + fit->settings.batch_size - 1) /
-                        fit->settings.batch_size;
-    if (bad == 0)
+    const struct qn_reading *reading = &fit->reading;
+    if (reading->bad_step == 0 && reading->bad_gradient == 0)
         return QN_OK;
-    return qn_fail(error, QN_NOT_FINITE,
-                   "the loss is not finite at step %lld (epoch %lld): a "
-                   "smaller learning rate than %g may help%s",
-                   (long long)bad, (long long)((bad - 1) / per_epoch + 1),
-                   fit->settings.lr,
+    const bool is_gradient =
+        reading->bad_gradient && (reading->bad_step == 0 ||
+                                  reading->bad_gradient < reading->bad_step);
+    struct qn_nan nan = {
+        .device = fit->device,
+        .store = fit->store,
+        .settings = &fit->settings,
+        .update = qn_stepper_update(fit->stepper),
+        .order = fit->order,
+        .step = is_gradient ? reading->bad_gradient : reading->bad_step,
+        .lr = fit->settings.lr,
+        .is_gradient = is_gradient,
+    };
+    qn_error why = {0};
+    qn_nan_explain(&nan, &why);
+    return qn_fail(error, QN_NOT_FINITE, "%s%s", why.text,
                    has_folder(fit) ? "; the last good checkpoint stays" : "");
 }
 

@@ -17,7 +17,7 @@
 static const double period = 0.03;
 
 struct place {
-    struct qn_readback *readback;
+    struct qn_readback *readback, *watch;
     bool is_busy;
     int64_t step, sample;
 };
@@ -30,6 +30,7 @@ struct qn_meter {
     double last_time; // when a reading came in
     int64_t last_step;
     int64_t loss_at, correct_at, bad_at; // bytes into the group
+    int chunk_count; // that the optimizer watches
 };
 
 static qn_status find_metric(qn_store *store, const char *name,
@@ -48,11 +49,20 @@ static qn_status set_up(struct qn_meter *meter, qn_store *store,
                         qn_error *error)
 {
     struct qn_buffer *buffer = qn_store_buffer(store, QN_GROUP_METRICS);
+    struct qn_buffer *watch = qn_store_buffer(store, QN_GROUP_WATCH);
+    qn_store_entry entry;
+    const int index = qn_store_find(store, QN_GROUP_WATCH, "chunks");
+    if (index >= 0 && qn_store_entry_at(store, index, &entry) == QN_OK)
+        meter->chunk_count = (int)qn_shape_count(&entry.shape) - 1;
     QN_TRY(find_metric(store, QN_METRIC_LOSS, &meter->loss_at, error));
     QN_TRY(find_metric(store, QN_METRIC_CORRECT, &meter->correct_at, error));
     QN_TRY(find_metric(store, QN_METRIC_BAD, &meter->bad_at, error));
-    for (int i = 0; i < 2; i++)
-        QN_TRY(qn_readback_create(buffer, &meter->places[i].readback, error));
+    for (int i = 0; i < 2; i++) {
+        struct place *place = &meter->places[i];
+        QN_TRY(qn_readback_create(buffer, &place->readback, error));
+        if (watch)
+            QN_TRY(qn_readback_create(watch, &place->watch, error));
+    }
     return QN_OK;
 }
 
@@ -75,8 +85,10 @@ void qn_meter_destroy(struct qn_meter **meter)
 {
     if (!meter || !*meter)
         return;
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) {
         qn_readback_destroy(&(*meter)->places[i].readback);
+        qn_readback_destroy(&(*meter)->places[i].watch);
+    }
     free(*meter);
     *meter = NULL;
 }
@@ -88,18 +100,34 @@ static double float_at(const void *data, int64_t offset)
     return (double)value;
 }
 
-// Takes over what a copy brought.
-static void take(struct qn_meter *meter, struct place *place,
-                 const void *data, struct qn_reading *reading)
+// The first step that the watch holds; 0: none.
+static int64_t first_step(const int32_t *watch, int count)
 {
+    int64_t first = 0;
+    for (int i = 0; i < count; i++)
+        if (watch[i] && (!first || watch[i] < first))
+            first = watch[i];
+    return first;
+}
+
+// Waits for a copy and takes over what it brought.
+static qn_status take(struct qn_meter *meter, struct place *place,
+                      struct qn_reading *reading, qn_error *error)
+{
+    const void *data, *watch = NULL;
+    QN_TRY(qn_readback_wait(place->readback, &data, error));
+    if (place->watch)
+        QN_TRY(qn_readback_wait(place->watch, &watch, error));
     *reading = (struct qn_reading){
         .step = place->step,
         .sample = place->sample,
         .loss_sum = float_at(data, meter->loss_at),
         .correct = float_at(data, meter->correct_at),
         .bad_step = (int64_t)float_at(data, meter->bad_at),
+        .bad_gradient = watch ? first_step(watch, meter->chunk_count) : 0,
     };
     place->is_busy = false;
+    return QN_OK;
 }
 
 // The stride that takes about a period, at most doubled at once.
@@ -121,6 +149,8 @@ static qn_status start(struct qn_meter *meter, struct place *place,
                        int64_t step, int64_t sample, qn_error *error)
 {
     QN_TRY(qn_readback_start(place->readback, error));
+    if (place->watch)
+        QN_TRY(qn_readback_start(place->watch, error));
     place->is_busy = true;
     place->step = step;
     place->sample = sample;
@@ -132,15 +162,13 @@ qn_status qn_meter_tick(struct qn_meter *meter, int64_t step, int64_t sample,
                         struct qn_reading *reading, bool *is_new,
                         qn_error *error)
 {
-    const void *data;
     *is_new = false;
     if (++meter->since < meter->stride)
         return QN_OK;
     struct place *place = &meter->places[meter->next];
     meter->next = 1 - meter->next;
     if (place->is_busy) {
-        QN_TRY(qn_readback_wait(place->readback, &data, error));
-        take(meter, place, data, reading);
+        QN_TRY(take(meter, place, reading, error));
         adapt(meter, reading->step);
         *is_new = true;
     }
@@ -151,11 +179,9 @@ qn_status qn_meter_finish(struct qn_meter *meter, int64_t step,
                           int64_t sample, struct qn_reading *reading,
                           qn_error *error)
 {
-    const void *data;
     struct place *place = &meter->places[meter->next];
     QN_TRY(start(meter, place, step, sample, error));
-    QN_TRY(qn_readback_wait(place->readback, &data, error));
-    take(meter, place, data, reading);
+    QN_TRY(take(meter, place, reading, error));
     meter->places[1 - meter->next].is_busy = false;
     meter->last_step = 0; // the pause that follows says nothing of speed
     return QN_OK;

@@ -57,9 +57,8 @@ qn_node *qn_build_one(qn_graph *g, const qn_model *model,
 
 // ---- the batch ----
 
-static void take_batch(struct qn_train_stage *stage,
-                       const qn_dataset *dataset, qn_node **x,
-                       qn_node **labels)
+void qn_stage_take(struct qn_train_stage *stage, const qn_dataset *dataset,
+                   qn_node **x, qn_node **labels)
 {
     qn_graph *g = stage->graph;
     int64_t count = dataset->train_count;
@@ -80,7 +79,7 @@ qn_node *qn_stage_predict(struct qn_train_stage *stage,
                           qn_node **labels, qn_error *error)
 {
     qn_node *x;
-    take_batch(stage, settings->dataset, &x, labels);
+    qn_stage_take(stage, settings->dataset, &x, labels);
     stage->seed = qn_scalar(stage->graph, "seed");
     struct qn_model_build_params params = {.training = true,
                                            .seed = stage->seed,
@@ -150,7 +149,11 @@ void qn_stage_update(struct qn_train_stage *stage,
     qn_graph *g = stage->graph;
     const qn_shape one = qn_shape_of(1);
     qn_node *loss = outcome->loss;
-    qn_optimizer_apply(g, outcome->gradient, optimizer, &stage->update);
+    // What is not finite stops the parameters; the host reads of it late.
+    struct qn_optimizer_params gated = *optimizer;
+    gated.gate = loss;
+    gated.is_watched = true;
+    qn_optimizer_apply(g, outcome->gradient, &gated, &stage->update);
     if (optimizer->penalties)
         loss = qn_add(g, loss, qn_penalty_sum(g, optimizer->penalties));
     add_metrics(stage, loss, outcome->right, outcome->samples);

@@ -93,6 +93,13 @@ void qn_stepper_destroy(struct qn_stepper **stepper)
     *stepper = NULL;
 }
 
+const struct qn_optimizer_update *
+qn_stepper_update(const struct qn_stepper *stepper)
+{
+    return stepper->has_parts ? &stepper->apply.update
+                              : &stepper->stages[0].update;
+}
+
 // ---- running ----
 
 static bool has_run(const struct qn_stepper *stepper, int64_t batch)

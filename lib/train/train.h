@@ -178,8 +178,11 @@ qn_status qn_check_parts(const struct qn_settings *settings, qn_error *error);
 int qn_find_mixing_layer(const qn_model *model);
 bool qn_has_micro_statistics(const struct qn_settings *settings);
 
-// Pieces of which the kinds are made. A batch's logits and labels; NULL after
-// an error.
+// Pieces of which the kinds are made.
+// The batch as the model takes it.
+void qn_stage_take(struct qn_train_stage *stage, const qn_dataset *dataset,
+                   qn_node **x, qn_node **labels);
+// Its logits and labels; NULL after an error.
 qn_node *qn_stage_predict(struct qn_train_stage *stage,
                           const struct qn_settings *settings,
                           qn_node **labels, qn_error *error);
@@ -217,6 +220,7 @@ qn_status qn_stage_build_apply(struct qn_train_stage *stage,
 #define QN_GROUP_IMAGES "@train.images"
 #define QN_GROUP_LABELS "@train.labels"
 #define QN_GROUP_ORDER "@train.order"
+#define QN_GROUP_WATCH "@optimizer.watch"
 #define QN_GROUP_LOSS "@train.loss"
 #define QN_GROUP_GRADIENT "@train.gradient" // of the parts of a step so far
 #define QN_GROUP_SUMS "@train.sums" // of loss, weight and right answers
@@ -261,9 +265,28 @@ qn_status qn_stepper_bind(struct qn_stepper *stepper, qn_device *device,
 void qn_stepper_destroy(struct qn_stepper **stepper);
 // Whether a step of `count` samples has run before: its kernels are compiled.
 bool qn_stepper_has_run(const struct qn_stepper *stepper, int64_t count);
+// The update that its steps make.
+const struct qn_optimizer_update *
+qn_stepper_update(const struct qn_stepper *stepper);
 // Enqueues a step and returns.
 qn_status qn_stepper_run(struct qn_stepper *stepper,
                          const struct qn_step *step, qn_error *error);
+
+// ---- what is not finite (nan.c) ----
+
+// A step whose loss or gradient is not finite, the first one of its run.
+struct qn_nan {
+    qn_device *device;
+    qn_store *store; // its parameters are those of that step, and lost after
+    const struct qn_settings *settings;
+    const struct qn_optimizer_update *update;
+    const int32_t *order; // of the samples in its epoch
+    int64_t step;
+    double lr;
+    bool is_gradient; // the loss was finite
+};
+// Fails with a text that names step, layer, sample and likely cause.
+qn_status qn_nan_explain(const struct qn_nan *at, qn_error *error);
 
 // ---- prediction (evaluate.c) ----
 
@@ -310,7 +333,8 @@ struct qn_reading {
     int64_t step;   // after this step
     int64_t sample; // of its epoch
     double loss_sum, correct;
-    int64_t bad_step;
+    int64_t bad_step;     // the first whose loss was not finite; 0: none
+    int64_t bad_gradient; // the first whose gradient was not finite; 0: none
 };
 qn_status qn_meter_create(qn_store *store, struct qn_meter **out,
                           qn_error *error);
