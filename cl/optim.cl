@@ -21,11 +21,16 @@
 //   span           chunks that a group takes: CPU several, GPU 1
 //
 // CPU: a work-item walks its chunks by vectors of 16 lanes. GPU: a group shares
-// out a chunk. The padding holds zeros in and zeros out.
+// out a chunk. The padding holds zeros in x and dx, and zeros in x stay: eps is
+// above 0 wherever a rule divides.
 //
-// A rule is one function here and one row in lib/nn/optimizer.c. Its arguments
-// are HEAD, the slots, the row's constants (worked out by the host for each
-// step, with the learning rate in them where they are rates), TAIL. Between
+// A rule is one function here and one row in lib/nn/optimizer_table.c. Its
+// arguments are HEAD, the slots, the row's constants (worked out by the host
+// for each step, with the learning rate in them where they are rates), TAIL.
+// The row's switches are macros, 0 or 1; a slot may be there with one only. A
+// rule of two launches hands [chunks][3] numbers from the first to the second,
+// which takes the steps and has HEAD, slots, constants, the numbers, tensors,
+// TAIL. Between
 // BEGIN and END it handles the elements i of chunk a:
 //   AT(p), PUT(p, value)   elements of x or of a slot
 //   GRADIENT(x)            clipped, with weight decay and penalties
@@ -79,6 +84,19 @@
 #define TRUST 0
 #endif
 #define NORMS (CLIP_NORM || TRUST)
+// Settings of rules, see there.
+#ifndef HEAVY_BALL
+#define HEAVY_BALL 0
+#endif
+#ifndef EPS_INSIDE
+#define EPS_INSIDE 0
+#endif
+#ifndef MOMENTUM
+#define MOMENTUM 0
+#endif
+#ifndef CENTERED
+#define CENTERED 0
+#endif
 
 #if NORMS
 #define NORMS_HEAD global const REAL *norms, global const int *tensors,
@@ -161,6 +179,25 @@ static inline struct chunk read_chunk(global const int *chunk,
 
 // ---- norms ----
 
+// The sum over a group's items, or a vector's lanes, as a tree.
+static inline REAL sum_group(const RV v, local REAL *part)
+{
+#if CPU
+    return sum_lanes(v);
+#else
+    const int item = get_local_id(0);
+    barrier(CLK_LOCAL_MEM_FENCE);
+    part[item] = v;
+    for (int reach = get_local_size(0) / 2; reach > 0; reach /= 2) {
+        barrier(CLK_LOCAL_MEM_FENCE);
+        if (item < reach)
+            part[item] += part[item + reach];
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    return part[0];
+#endif
+}
+
 // sqrt of the sum over the chunks' squares, in a fixed order; by Kahan, since
 // chunks may be many. All items of a group come here together.
 static inline REAL norm_of(global const REAL *norms, const int first,
@@ -178,19 +215,11 @@ static inline REAL norm_of(global const REAL *norms, const int first,
         rest = isfinite(next) ? next - sum - more : 0; // infinity stays
         sum = next;
     }
-#if !CPU
-    const int item = get_local_id(0);
-    barrier(CLK_LOCAL_MEM_FENCE);
-    part[item] = sum;
-    for (int reach = get_local_size(0) / 2; reach > 0; reach /= 2) {
-        barrier(CLK_LOCAL_MEM_FENCE);
-        if (item < reach)
-            part[item] += part[item + reach];
-    }
-    barrier(CLK_LOCAL_MEM_FENCE);
-    sum = part[0];
-#endif
+#if CPU
     return sqrt(sum);
+#else
+    return sqrt(sum_group(sum, part));
+#endif
 }
 
 // The factor that brings a norm down to `most`, as torch.nn.utils has it: NaN
@@ -203,8 +232,10 @@ static inline REAL clip_factor(const REAL norm, const REAL most)
 
 #if CPU
 #define LOCAL_PART local REAL *part = 0;
+#define LOCAL_SUMS local REAL *group_sums = 0;
 #else
 #define LOCAL_PART local REAL part[GROUP];
+#define LOCAL_SUMS local REAL group_sums[GROUP];
 #endif
 #if CLIP_NORM == 2
 #define CLIP_ALL                                                          \
@@ -273,22 +304,20 @@ static inline bool is_shut_out(global const REAL *gate, global int *since,
 #define WATCH_END
 #endif
 
-#define BEGIN                                                             \
-    CLIP_ALL                                                              \
-    KNOWN_NORMS                                                           \
+#define EACH_CHUNK                                                        \
     const int first = (int)get_group_id(0) * span;                        \
     const int last = GATE_IS_SHUT ? first : min(first + span, chunk_count); \
     for (int c = first; c < last; c++) {                                  \
-        struct chunk a = read_chunk(chunks + 4 * c, coefficients, lr);    \
-        TAKE_NORMS                                                        \
-        WATCH_BEGIN                                                       \
+        struct chunk a = read_chunk(chunks + 4 * c, coefficients, lr);
+#define EACH_ELEMENT                                                      \
         for (long i = a.at + FIRST_ELEMENT, end = a.at + a.count; i < end; \
-             i += ELEMENT_STRIDE) {                                       \
-            WATCH_ELEMENT
-#define END                                                               \
-        }                                                                 \
-        WATCH_END                                                         \
-    }
+             i += ELEMENT_STRIDE) {
+#define BEGIN_CHUNK CLIP_ALL KNOWN_NORMS EACH_CHUNK TAKE_NORMS
+#define BEGIN_ELEMENTS WATCH_BEGIN EACH_ELEMENT WATCH_ELEMENT
+#define END_ELEMENTS } WATCH_END
+#define END_CHUNK }
+#define BEGIN BEGIN_CHUNK BEGIN_ELEMENTS
+#define END END_ELEMENTS END_CHUNK
 
 #define AT(p) LOAD(p, i)
 #define PUT(p, value) STORE(p, i, value)
@@ -334,6 +363,13 @@ static inline RV shrink(const RV x, const REAL t)
         PUT_AVERAGE(x1)                                                   \
     }
 
+// eps beside the root or, EPS_INSIDE 1, under it
+#if EPS_INSIDE
+#define ROOT(v, scale, eps) sqrt(fma((v), K(scale), K(eps)))
+#else
+#define ROOT(v, scale, eps) fma(sqrt(v), K(scale), K(eps))
+#endif
+
 // ---- the rules ----
 
 // x -= lr g
@@ -345,34 +381,237 @@ RULE sgd(HEAD, TAIL)
     END
 }
 
-// v = momentum v + g,  x -= lr v
-RULE momentum(HEAD, global REAL *v, const REAL rate, TAIL)
+// v = keep v + take g,  x -= lr v;  HEAVY_BALL 1: the rate stays with what it
+// was taken for, v = keep v + lr g,  x -= v
+RULE momentum(HEAD, global REAL *v, const REAL keep, const REAL take, TAIL)
 {
     BEGIN
-        const RV x0 = AT(x);
-        const RV v1 = fma(K(rate), AT(v), GRADIENT(x0));
+        const RV x0 = AT(x), g = GRADIENT(x0);
+        const REAL part_of_g = HEAVY_BALL ? lr * a.scale : take;
+        const RV v1 = fma(K(keep), AT(v), K(part_of_g) * g);
         PUT(v, v1);
-        STEP(x0, K(-lr * a.scale), v1)
+        STEP(x0, K(HEAVY_BALL ? -1 : -lr * a.scale), v1)
     END
 }
 
-// m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
-// x -= rate m / (scale sqrt(v) + eps), with rate = lr / (1 - beta1^step) and
-// scale = 1 / sqrt(1 - beta2^step)
+// v = rate v + g,  x -= lr (g + rate v)
+RULE nesterov(HEAD, global REAL *v, const REAL rate, TAIL)
+{
+    BEGIN
+        const RV x0 = AT(x), g = GRADIENT(x0);
+        const RV v1 = fma(K(rate), AT(v), g);
+        PUT(v, v1);
+        STEP(x0, K(-lr * a.scale), fma(K(rate), v1, g))
+    END
+}
+
+// s += start + g^2,  x -= rate g / root(s)
+RULE adagrad(HEAD, global REAL *s, const REAL rate, const REAL start,
+             const REAL eps, TAIL)
+{
+    BEGIN
+        const RV x0 = AT(x), g = GRADIENT(x0);
+        const RV s1 = fma(g, g, AT(s) + K(start));
+        PUT(s, s1);
+        STEP(x0, K(-rate * a.scale), g / ROOT(s1, 1, eps))
+    END
+}
+
+// s = rho s + (1 - rho) g^2,  d = sqrt(u + eps) / sqrt(s + eps) g,
+// u = rho u + (1 - rho) d^2,  x -= lr d;  rest = 1 - rho
+RULE adadelta(HEAD, global REAL *s, global REAL *u, const REAL rest,
+              const REAL eps, TAIL)
+{
+    BEGIN
+        const RV x0 = AT(x), s0 = AT(s), u0 = AT(u), g = GRADIENT(x0);
+        const RV s1 = fma(K(rest), fma(g, g, -s0), s0);
+        const RV d = sqrt((u0 + K(eps)) / (s1 + K(eps))) * g;
+        PUT(s, s1);
+        PUT(u, fma(K(rest), fma(d, d, -u0), u0));
+        STEP(x0, K(-lr * a.scale), d)
+    END
+}
+
+// s = alpha s + (1 - alpha) g^2,  x -= lr g / root(s);  rest = 1 - alpha
+// CENTERED 1: a = alpha a + (1 - alpha) g, root(s - a^2)
+// MOMENTUM 1: b = momentum b + g / root(s), x -= lr b
+RULE rmsprop(HEAD, global REAL *s,
+#if MOMENTUM
+             global REAL *b,
+#endif
+#if CENTERED
+             global REAL *mean,
+#endif
+             const REAL rest, const REAL eps, const REAL momentum, TAIL)
+{
+    BEGIN
+        const RV x0 = AT(x), s0 = AT(s), g = GRADIENT(x0);
+        const RV s1 = fma(K(rest), fma(g, g, -s0), s0);
+        PUT(s, s1);
+#if CENTERED
+        const RV mean0 = AT(mean), mean1 = fma(K(rest), g - mean0, mean0);
+        PUT(mean, mean1);
+        // Rounding may make a variance of 0 negative.
+        const RV square = MAX_NAN(fma(-mean1, mean1, s1), K(0));
+#else
+        const RV square = s1;
+#endif
+        const RV along = g / ROOT(square, 1, eps);
+#if MOMENTUM
+        const RV d = fma(K(momentum), AT(b), along);
+        PUT(b, d);
+#else
+        const RV d = along;
+#endif
+        STEP(x0, K(-lr * a.scale), d)
+    END
+}
+
+// m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2;
+// rest1 = 1 - beta1, rest2 = 1 - beta2
+#define MOMENTS                                                           \
+    const RV x0 = AT(x), m0 = AT(m), v0 = AT(v), g = GRADIENT(x0);        \
+    const RV m1 = fma(K(rest1), g - m0, m0);                              \
+    const RV v1 = fma(K(rest2), fma(g, g, -v0), v0);                      \
+    PUT(m, m1);                                                           \
+    PUT(v, v1);
+
+// x -= rate m / root(v), where the host's rate has lr and the correction of m,
+// scale that of v
 RULE adam(HEAD, global REAL *m, global REAL *v, const REAL rate,
           const REAL scale, const REAL eps, const REAL rest1,
           const REAL rest2, TAIL)
 {
     BEGIN
-        const RV x0 = AT(x), m0 = AT(m), v0 = AT(v);
-        const RV g = GRADIENT(x0);
-        const RV m1 = fma(K(rest1), g - m0, m0);
-        const RV v1 = fma(K(rest2), fma(g, g, -v0), v0);
-        PUT(m, m1);
-        PUT(v, v1);
-        const RV root = fma(sqrt(v1), K(scale), K(eps));
-        STEP(x0, K(-rate * a.scale), m1 / root)
+        MOMENTS
+        STEP(x0, K(-rate * a.scale), m1 / ROOT(v1, scale, eps))
     END
+}
+
+// w = max(w, v),  x -= rate m / root(w)
+RULE amsgrad(HEAD, global REAL *m, global REAL *v, global REAL *w,
+             const REAL rate, const REAL scale, const REAL eps,
+             const REAL rest1, const REAL rest2, TAIL)
+{
+    BEGIN
+        MOMENTS
+        const RV w0 = AT(w), w1 = MAX_NAN(v1, w0);
+        PUT(w, w1);
+        STEP(x0, K(-rate * a.scale), m1 / ROOT(w1, scale, eps))
+    END
+}
+
+// m = beta1 m + (1 - beta1) g,  u = max(beta2 u, |g| + eps),  x -= rate m / u
+RULE adamax(HEAD, global REAL *m, global REAL *u, const REAL rate,
+            const REAL eps, const REAL rest1, const REAL beta2, TAIL)
+{
+    BEGIN
+        const RV x0 = AT(x), m0 = AT(m), u0 = AT(u), g = GRADIENT(x0);
+        const RV m1 = fma(K(rest1), g - m0, m0);
+        const RV u1 = MAX_NAN(fabs(g) + K(eps), K(beta2) * u0);
+        PUT(m, m1);
+        PUT(u, u1);
+        STEP(x0, K(-rate * a.scale), m1 / u1)
+    END
+}
+
+// x -= (rate_m m + rate_g g) / root(v)
+RULE nadam(HEAD, global REAL *m, global REAL *v, const REAL rate_m,
+           const REAL rate_g, const REAL scale, const REAL eps,
+           const REAL rest1, const REAL rest2, TAIL)
+{
+    BEGIN
+        MOMENTS
+        const RV d = fma(K(rate_m), m1, K(rate_g) * g);
+        STEP(x0, K(-a.scale), d / fma(sqrt(v1), K(scale), K(eps)))
+    END
+}
+
+// x -= lr sign(beta1 m + (1 - beta1) g),  m = beta2 m + (1 - beta2) g. The sign
+// of what is not finite is NaN.
+RULE lion(HEAD, global REAL *m, const REAL rest1, const REAL rest2, TAIL)
+{
+    BEGIN
+        const RV x0 = AT(x), m0 = AT(m), g = GRADIENT(x0);
+        const RV d = fma(K(rest1), g - m0, m0);
+        PUT(m, fma(K(rest2), g - m0, m0));
+        STEP(x0, K(-lr * a.scale), fma(d, K(0), sign(d)))
+    END
+}
+
+// v = rate v + lr r g,  x -= v, with r = trust |x| / (|dx| + l2 |x| + eps)
+RULE lars(HEAD, global REAL *v, const REAL rate, const REAL trust,
+          const REAL eps, TAIL)
+{
+    BEGIN_CHUNK
+        const bool has_ratio = a.norm_x > 0 && a.norm_g > 0;
+        const REAL below = fma(a.l2, a.norm_x, a.norm_g) + eps;
+        const REAL ratio = has_ratio ? trust * a.norm_x / below : 1;
+        const REAL take = lr * a.scale * ratio;
+    BEGIN_ELEMENTS
+        const RV x0 = AT(x), g = GRADIENT(x0);
+        const RV v1 = fma(K(rate), AT(v), K(take) * g);
+        PUT(v, v1);
+        STEP(x0, K(-1), v1)
+    END
+}
+
+// ---- LAMB, in two launches ----
+
+// d = first m / (scale sqrt(v) + eps) + weight_decay x
+#define LAMB_DIRECTION                                                    \
+    fma(K(decay), x0, K(first_scale) * m1 /                               \
+                          fma(sqrt(v1), K(scale), K(eps)))
+
+// The moments, and sums[c] = sum of d^2, sum of x^2
+RULE lamb(HEAD, global REAL *m, global REAL *v, const REAL first_scale,
+          const REAL scale, const REAL eps, const REAL rest1,
+          const REAL rest2, global REAL *sums, TAIL)
+{
+    LOCAL_SUMS
+    BEGIN_CHUNK
+        const REAL decay = coefficients[6 * a.tensor + 2];
+        RV sum_d = K(0), sum_x = K(0);
+    BEGIN_ELEMENTS
+        MOMENTS
+        const RV d = LAMB_DIRECTION;
+        sum_d = fma(d, d, sum_d);
+        sum_x = fma(x0, x0, sum_x);
+    END_ELEMENTS
+        const REAL all_d = sum_group(sum_d, group_sums);
+        const REAL all_x = sum_group(sum_x, group_sums);
+        if (get_local_id(0) == 0) {
+            sums[3 * c] = all_d;
+            sums[3 * c + 1] = all_x;
+        }
+    END_CHUNK
+}
+
+// x -= lr |x| / |d| d
+RULE lamb_apply(HEAD, global REAL *m, global REAL *v, const REAL first_scale,
+                const REAL scale, const REAL eps, const REAL rest1,
+                const REAL rest2, global const REAL *sums,
+                global const int *places, TAIL)
+{
+    LOCAL_SUMS
+    int known = -1;
+    REAL ratio = 1;
+    EACH_CHUNK
+        const REAL decay = coefficients[6 * a.tensor + 2];
+        if (known != a.tensor) {
+            const int from = places[2 * a.tensor];
+            const int many = places[2 * a.tensor + 1];
+            const REAL norm_d = norm_of(sums, from, many, 0, group_sums);
+            const REAL norm_x = norm_of(sums, from, many, 1, group_sums);
+            ratio = norm_x > 0 && norm_d > 0 ? norm_x / norm_d : 1;
+            known = a.tensor;
+        }
+        a.decay = 0; // the direction has it
+    EACH_ELEMENT
+        const RV x0 = AT(x), m1 = AT(m), v1 = AT(v);
+        STEP(x0, K(-lr * a.scale * ratio), LAMB_DIRECTION)
+        }
+    END_CHUNK
 }
 
 // ---- norms of the chunks ----

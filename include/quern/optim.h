@@ -35,24 +35,36 @@ struct qn_optimizer {
     const char *formula;
     const char *source;
     const char *kernel; // in cl/optim.cl
+    // A launch after it that takes the steps, by what the first one summed up
+    // over each chunk; NULL: the first takes them.
+    const char *last_kernel;
     int slot_count;
     const char *slots[QN_MAX_SLOTS]; // "exp_avg", as PyTorch names them
+    // The hyper-parameter without which (0) the slot is not there; NULL: it
+    // always is.
+    const char *slot_needs[QN_MAX_SLOTS];
     int hyper_count;
     struct {
         const char *name; // "beta1"
         double value;     // default
         double minimum;
         double maximum;
+        const char *define; // the kernel is told by it: 1 where this is not 0;
+                            // NULL: it is not told
+        bool is_switch;     // 0 or 1, nothing between
     } hyper[QN_MAX_HYPER];
     double lr; // default learning rate
     // weight_decay shrinks the parameters beside the rule, x -= lr
     // weight_decay x, instead of adding weight_decay x to the gradient.
     bool is_decoupled;
+    bool wants_norms; // the kernel asks for those of its parameter
     // The numbers that the kernel takes besides lr, worked out in double
     // precision for each step. `hyper` has this step's momentum in it.
     int constant_count;
     void (*constants)(const double *hyper, struct qn_optimizer_step *at,
                       double *constants);
+    // What is wrong with settings that are good one by one, or NULL.
+    const char *(*conflict)(const double *hyper);
 };
 // Row `index`, NULL past the last one.
 QN_API const struct qn_optimizer *qn_optimizer_at(int index);
@@ -63,6 +75,13 @@ QN_API int qn_optimizer_hyper_find(const struct qn_optimizer *optimizer,
 // The hyper-parameter that a momentum schedule sets, "momentum" or "beta1",
 // or -1.
 QN_API int qn_optimizer_momentum(const struct qn_optimizer *optimizer);
+
+// Whether slot i of the row is kept with these settings.
+QN_API bool qn_optimizer_has_slot(const struct qn_optimizer *optimizer,
+                                  const double *hyper, int slot);
+// Settings that are out of range or do not go together are an error.
+QN_API qn_status qn_optimizer_check(const struct qn_optimizer *optimizer,
+                                    const double *hyper, qn_error *error);
 
 // Whose norm is bounded, of a weight w of two dimensions or more. Others are
 // one unit.

@@ -11,10 +11,12 @@
 #include "nn/optimizer_units.h"
 #include "op/op.h"
 #include "op/update.h"
+#include "plan/plan.h"
 #include "quern/op.h"
 #include "quern/optim.h"
 
 _Static_assert((int)QN_MAX_SLOTS <= (int)QN_MAX_UPDATE_SLOTS &&
+                   (int)QN_MAX_HYPER <= (int)QN_MAX_UPDATE_DEFINES &&
                    (int)QN_MAX_CONSTANTS <= (int)QN_MAX_UPDATE_CONSTANTS,
                "an update takes what a row may have");
 
@@ -41,16 +43,11 @@ struct build {
 static qn_status check_hyper(qn_graph *g,
                              const struct qn_optimizer_params *params)
 {
-    const struct qn_optimizer *row = params->optimizer;
-    for (int i = 0; i < row->hyper_count; i++)
-        if (!(params->hyper[i] >= row->hyper[i].minimum &&
-              params->hyper[i] <= row->hyper[i].maximum))
-            return qn_graph_fail(
-                g, QN_BAD_ARGUMENT,
-                "%s: %s is %.12g and must be between %.12g and %.12g",
-                row->name, row->hyper[i].name, params->hyper[i],
-                row->hyper[i].minimum, row->hyper[i].maximum);
-    return QN_OK;
+    qn_error error = {0};
+    const qn_status status =
+        qn_optimizer_check(params->optimizer, params->hyper, &error);
+    return status == QN_OK ? QN_OK
+                           : qn_graph_fail(g, status, "%s", error.text);
 }
 
 static qn_status check_number(qn_graph *g, const char *what, double value,
@@ -290,10 +287,11 @@ static void add_states(const struct build *b, struct qn_update_inputs *in)
     const struct qn_optimizer *row = b->params->optimizer;
     char group[64];
     in->parameters = qn_group(b->g, "parameters");
-    for (int i = 0; i < row->slot_count; i++) {
-        snprintf(group, sizeof group, "optimizer.%s", row->slots[i]);
-        in->slots[i] = add_group(b, group);
-    }
+    for (int i = 0, count = 0; i < row->slot_count; i++)
+        if (qn_optimizer_has_slot(row, b->params->hyper, i)) {
+            snprintf(group, sizeof group, "optimizer.%s", row->slots[i]);
+            in->slots[count++] = add_group(b, group);
+        }
     if (has_average(b->params))
         in->average = add_group(b, "average");
     if (b->params->is_watched)
@@ -314,19 +312,33 @@ static void add_scalars(const struct build *b,
         in->constants[i] = update->constants[i] = qn_scalar(b->g, "constant");
 }
 
+static void add_settings(const struct qn_optimizer_params *params,
+                         struct qn_update_params *update)
+{
+    const struct qn_optimizer *row = params->optimizer;
+    for (int i = 0; i < row->slot_count; i++)
+        update->slot_count += qn_optimizer_has_slot(row, params->hyper, i);
+    for (int i = 0; i < row->hyper_count; i++)
+        if (row->hyper[i].define && params->hyper[i] != 0)
+            update->defines[update->define_count++] = row->hyper[i].define;
+}
+
 static struct qn_update_params describe(const struct build *b)
 {
     const struct qn_optimizer_params *params = b->params;
+    const struct qn_optimizer *row = params->optimizer;
     struct qn_update_params update = {
-        .kernel = params->optimizer->kernel,
-        .slot_count = params->optimizer->slot_count,
-        .constant_count = params->optimizer->constant_count,
+        .kernel = row->kernel,
+        .last_kernel = row->last_kernel,
+        .constant_count = row->constant_count,
+        .has_trust = row->wants_norms,
         .has_penalty = b->has_penalty,
         .clip_value = params->clip_value,
         .has_average = has_average(params),
         .unit_size = b->unit_size,
         .is_watched = params->is_watched,
     };
+    add_settings(params, &update);
     if (params->clip_norm > 0) {
         update.clip_norm = QN_CLIP_EACH;
         update.most_norm = params->clip_norm;
@@ -434,6 +446,20 @@ static double average_rate(const struct qn_optimizer_update *update,
                : (1 - d) / -expm1((double)step * log(d));
 }
 
+// What is compiled in with one value cannot be had by another one.
+static qn_status check_momentum(const struct qn_optimizer_update *update,
+                                const double *hyper, qn_plan *plan)
+{
+    const struct qn_optimizer *row = update->optimizer;
+    const int i = qn_optimizer_momentum(row);
+    if (row->hyper[i].define && hyper[i] != 0 && update->hyper[i] == 0)
+        return qn_fail(&plan->error, QN_BAD_ARGUMENT,
+                       "optimizer %s was built with %s 0 and keeps no slot "
+                       "for it; start with another value", row->name,
+                       row->hyper[i].name);
+    return qn_optimizer_check(row, hyper, &plan->error);
+}
+
 qn_status qn_optimizer_set(const struct qn_optimizer_update *update,
                            qn_plan *plan, struct qn_optimizer_step *at)
 {
@@ -441,8 +467,10 @@ qn_status qn_optimizer_set(const struct qn_optimizer_update *update,
     const int momentum = qn_optimizer_momentum(row);
     double hyper[QN_MAX_HYPER], constants[QN_MAX_CONSTANTS] = {0};
     memcpy(hyper, update->hyper, sizeof hyper);
-    if (momentum >= 0 && !isnan(at->momentum))
+    if (momentum >= 0 && !isnan(at->momentum)) {
         hyper[momentum] = at->momentum;
+        QN_TRY(check_momentum(update, hyper, plan));
+    }
     if (row->constants)
         row->constants(hyper, at, constants);
     QN_TRY(qn_plan_set(plan, update->lr, at->lr));

@@ -1,6 +1,6 @@
 // The row that updates parameters: one launch over all of them, and one over
 // those units whose norm is bounded. Which rule it follows is a kernel's name;
-// rules live in lib/nn/optimizer.c and cl/optim.cl, and this file knows none.
+// rules live in lib/nn/optimizer_table.c and cl/optim.cl; this file knows none.
 #include "op/update.h"
 
 #include "op/rules.h"
@@ -237,22 +237,47 @@ static void add_max_norm(const struct qn_node *node,
                    (size_t)group, 1);
 }
 
-static void describe(const struct qn_node *node,
-                     const struct qn_limits *limits, struct qn_work *work)
+static struct qn_launch *add_launch(const struct qn_node *node,
+                                    const char *kernel, struct qn_work *work)
 {
     const struct qn_update_params *params = node->params;
-    const struct qn_node *gradient = node->inputs[IN_GRADIENT];
-    struct qn_launch *launch =
-        qn_work_add(work, "optim", params->kernel, gradient->dtype);
+    struct qn_launch *launch = qn_work_add(work, "optim", kernel,
+                                           node->inputs[IN_GRADIENT]->dtype);
+    for (int i = 0; i < params->define_count; i++)
+        qn_launch_define(launch, params->defines[i], 1);
     add_head(node, launch);
     for (int i = 0; i < params->slot_count; i++)
         qn_launch_buffer(launch, QN_OPERAND_IN + IN_SLOTS + i);
     for (int i = 0; i < params->constant_count; i++)
         qn_launch_live(launch, QN_OPERAND_IN + IN_CONSTANTS + i);
-    set_grid(launch, limits, chunk_count(node));
-    // The gradient is read; each state is read and written.
+    return launch;
+}
+
+static void describe(const struct qn_node *node,
+                     const struct qn_limits *limits, struct qn_work *work)
+{
+    const struct qn_update_params *params = node->params;
+    const double size = (double)qn_node_size(node->inputs[IN_GRADIENT]);
+    const int64_t chunks = chunk_count(node);
     const int states = watch_at(params) - IN_PARAMETERS;
-    launch->bytes = (double)(1 + 2 * states) * (double)qn_node_size(gradient);
+    struct qn_launch *launch = add_launch(node, params->kernel, work);
+    // The gradient is read; each state is read and written.
+    launch->bytes = (1 + 2 * states) * size;
+    if (params->last_kernel) {
+        // The parameters and their average are left to the second launch.
+        const double later = (1 + 2 * params->has_average) * size;
+        const int sums = qn_work_scratch(
+            work, chunks * QN_NORM_COLUMNS *
+                      (int64_t)qn_dtype_size(node->dtype));
+        launch->bytes -= later;
+        qn_launch_buffer(launch, sums);
+        set_grid(launch, limits, chunks);
+        launch = add_launch(node, params->last_kernel, work);
+        launch->bytes = later + (1 + params->slot_count) * size;
+        qn_launch_buffer(launch, sums);
+        qn_launch_buffer(launch, QN_OPERAND_IN + IN_TENSORS);
+    }
+    set_grid(launch, limits, chunks);
     if (has(node, IN_UNITS))
         add_max_norm(node, limits, work);
 }

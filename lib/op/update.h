@@ -8,6 +8,7 @@
 enum {
     QN_MAX_UPDATE_SLOTS = 4,
     QN_MAX_UPDATE_CONSTANTS = 10,
+    QN_MAX_UPDATE_DEFINES = 10,
     QN_CHUNK_COLUMNS = 4,  // first element in the parameters and in the
                            // gradient, elements, number of the parameter
     QN_TENSOR_COLUMNS = 2, // first chunk, chunks
@@ -30,11 +31,16 @@ enum {
 enum qn_clip_norm { QN_CLIP_NO_NORM, QN_CLIP_EACH, QN_CLIP_GLOBAL };
 
 struct qn_update_params {
-    const char *kernel; // in cl/optim.cl; lives as long as the graph
+    // Kernels of cl/optim.cl, and macros that are 1 there. Texts live as long
+    // as the graph.
+    const char *kernel;
+    const char *last_kernel; // a second launch; NULL: none
+    const char *defines[QN_MAX_UPDATE_DEFINES];
+    int define_count;
     int slot_count;
     int constant_count;
-    bool has_penalty; // some L1 is not 0
-    bool has_trust;   // the rule wants norms
+    bool has_penalty;  // some L1 is not 0
+    bool has_trust;    // the rule wants norms
     double clip_value; // 0: none
     enum qn_clip_norm clip_norm;
     double most_norm; // for clip_norm
@@ -64,7 +70,8 @@ struct qn_update_inputs {
 };
 
 // parameters, slots, average, watch = rule(gradient, ...). The node itself has
-// no value to read.
+// no value to read. With `last_kernel`, the first launch leaves
+// QN_NORM_COLUMNS numbers for each chunk to the second one.
 struct qn_node *qn_update(struct qn_graph *g,
                           const struct qn_update_inputs *inputs,
                           const struct qn_update_params *params);

@@ -44,11 +44,6 @@ static qn_status set_hyper(struct qn_optimizer_params *optimizer,
                        "optimizer %s has no %.60s; it has %s", row->name,
                        name, known);
     }
-    if (!(value >= row->hyper[i].minimum && value <= row->hyper[i].maximum))
-        return qn_fail(error, QN_BAD_ARGUMENT,
-                       "optimizer %s: %s is %.12g and must be from %.12g to "
-                       "%.12g", row->name, name, value,
-                       row->hyper[i].minimum, row->hyper[i].maximum);
     optimizer->hyper[i] = value;
     return QN_OK;
 }
@@ -144,6 +139,7 @@ qn_status qn_settings_resolve(const struct qn_fit_params *params,
     if (!isnan(params->weight_decay))
         QN_TRY(set_hyper(optimizer, "weight_decay", params->weight_decay,
                          error));
+    QN_TRY(qn_optimizer_check(optimizer->optimizer, optimizer->hyper, error));
     settings->lr = params->lr > 0 ? params->lr : optimizer->optimizer->lr;
     QN_TRY(qn_rates_resolve(params, settings, error));
     return qn_loss_parse(params->loss ? params->loss

@@ -331,7 +331,7 @@ static const struct ref_rule rules[] = {
      {"exp_avg", "exp_avg_sq"}, adamw},
     {"lion", 1e-4, {.beta1 = 0.9, .beta2 = 0.99},
      " beta1 beta2 weight_decay ", {"exp_avg"}, lion},
-    {"lars", 0.01, {.momentum = 0.9, .trust_coefficient = 0.001,
+    {"lars", 3, {.momentum = 0.9, .trust_coefficient = 0.001,
                     .eps = 1e-8},
      " momentum trust_coefficient eps weight_decay ", {"momentum_buffer"},
      lars},
