@@ -85,6 +85,13 @@ DEFINE_LOADS(real, REAL)
 DEFINE_LOADS(int, int)
 DEFINE_LOADS(uchar, uchar)
 
+// Stores a whole vector at any element. PoCL cuts vstore16 into three stores;
+// a processor takes whole lines at once better.
+#if CPU
+typedef REAL16 __attribute__((aligned(sizeof(REAL)))) LOOSE16;
+#define STORE16(v, p) (*(global LOOSE16 *)(p) = (v))
+#endif
+
 // Stores the first m lanes.
 #if CPU
 #define DEFINE_STORE(name, type, convert)                                  \

@@ -23,7 +23,7 @@ kernel SINGLE void gauge_copy(global const REAL *restrict x,
     const long first = get_group_id(0) * span;
     const long last = min(first + span, count);
     for (long i = first; i < last; i += VW)
-        vstore16(vload16(0, x + i), 0, y + i);
+        STORE16(vload16(0, x + i), y + i);
 }
 
 kernel SINGLE void gauge_in_place(global REAL *x, const long count,
@@ -32,7 +32,7 @@ kernel SINGLE void gauge_in_place(global REAL *x, const long count,
     const long first = get_group_id(0) * span;
     const long last = min(first + span, count);
     for (long i = first; i < last; i += VW)
-        vstore16(-vload16(0, x + i), 0, x + i);
+        STORE16(-vload16(0, x + i), x + i);
 }
 
 #else

@@ -46,7 +46,7 @@
 #if CPU
 #define RULE kernel SINGLE void
 #define LOAD(p, i) vload16(0, (p) + (i))
-#define STORE(p, i, value) vstore16((value), 0, (p) + (i))
+#define STORE(p, i, value) STORE16((value), (p) + (i))
 #define FIRST_ELEMENT 0
 #define ELEMENT_STRIDE VW
 #define sum_of sum_lanes
