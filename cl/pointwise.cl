@@ -6,7 +6,9 @@
 //   CHAIN(i, j, m)   the value of elements i to i+m-1, where i counts all
 //                    elements and j those of the row
 //   OUT, STORE       the type of y, and the function that stores it
-// The defaults make a copy.
+//   POINTWISE        the kernel's name
+// The defaults make a copy. A program holds many chains: this file follows the
+// text of each.
 //
 // CPU: a work-item walks `span` elements, VW at a time, row by row of `inner`
 // elements. GPU: a work-item an element.
@@ -17,10 +19,11 @@
 #define CHAIN(i, j, m) load_real(a0 + (i), (m))
 #define OUT REAL
 #define STORE store_real
+#define POINTWISE pointwise
 #endif
 
 #if CPU
-kernel SINGLE void pointwise(CHAIN_PARAMS, global OUT *y, const ulong n,
+kernel SINGLE void POINTWISE(CHAIN_PARAMS, global OUT *y, const ulong n,
                              const ulong inner, const ulong span)
 {
     ulong i = get_group_id(0) * span;
@@ -40,7 +43,7 @@ kernel SINGLE void pointwise(CHAIN_PARAMS, global OUT *y, const ulong n,
     }
 }
 #else
-kernel void pointwise(CHAIN_PARAMS, global OUT *y, const ulong n,
+kernel void POINTWISE(CHAIN_PARAMS, global OUT *y, const ulong n,
                       const ulong inner, const ulong span)
 {
     const ulong i = get_global_id(0);

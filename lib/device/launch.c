@@ -262,7 +262,7 @@ qn_status qn_command_create(qn_device *device, const struct qn_launch *launch,
                        : launch->file      ? launch->file
                                            : "generated";
     snprintf(command->name, sizeof command->name, "%s:%s", file,
-             launch->kernel);
+             launch->label ? launch->label : launch->kernel);
     command->row = device->profile ? qn_profile_row_of(device->profile,
                                                        command->name)
                                    : -1;

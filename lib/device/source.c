@@ -58,6 +58,16 @@ static qn_status add_includes(const qn_device *device, const char *names,
     return QN_OK;
 }
 
+// Part `i` of a generated text; returns the next one, or NULL.
+static const char *add_part(const char *part, int i, struct qn_text *out)
+{
+    char name[32];
+    const size_t size = strcspn(part, "\f");
+    snprintf(name, sizeof name, i ? "generated%d.cl" : "generated.cl", i);
+    add_piece(out, name, part, size);
+    return part[size] ? part + size + 1 : NULL;
+}
+
 qn_status qn_source_join(const qn_device *device,
                          const struct qn_launch *launch, struct qn_text *out,
                          qn_error *error)
@@ -65,10 +75,13 @@ qn_status qn_source_join(const qn_device *device,
     QN_TRY(add_file(device, "common", out, error));
     if (launch->include)
         QN_TRY(add_includes(device, launch->include, out, error));
-    if (launch->text)
-        add_piece(out, "generated.cl", launch->text, strlen(launch->text));
-    if (launch->file)
-        QN_TRY(add_file(device, launch->file, out, error));
+    const char *part = launch->text;
+    for (int i = 0; i == 0 || part; i++) {
+        if (part)
+            part = add_part(part, i, out);
+        if (launch->file)
+            QN_TRY(add_file(device, launch->file, out, error));
+    }
     return out->failed ? qn_fail_memory(error, out->length) : QN_OK;
 }
 

@@ -308,6 +308,7 @@ qn_status qn_plan_bind(struct qn_plan *plan)
 {
     for (int s = 0; s < plan->step_count; s++)
         QN_TRY(write_text(plan, &plan->steps[s]));
+    QN_TRY(qn_plan_merge(plan));
     QN_TRY(bind_blocks(plan));
     for (int s = 0; s < plan->step_count; s++) {
         QN_TRY(bind_step(plan, &plan->steps[s]));

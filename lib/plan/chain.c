@@ -128,6 +128,7 @@ static void write_function(struct qn_text *text, const struct qn_op *op)
     static const char names[] = "xyzuv";
     const char *input = op->flags & QN_OP_UINT_INPUTS ? "uint" : "RV";
     const char *comma = "";
+    qn_text_add(text, "#ifndef OP_%s\n#define OP_%s\n", op->name, op->name);
     qn_text_add(text, "static inline RV op_%s(", op->name);
     if (op->flags & QN_OP_INDEXED) {
         qn_text_add(text, "const ulong i");
@@ -144,7 +145,7 @@ static void write_function(struct qn_text *text, const struct qn_op *op)
                     op->uint_params >> k & 1 ? "uint" : "RV", k);
         comma = ", ";
     }
-    qn_text_add(text, ")\n{\n    return %s;\n}\n", op->expr);
+    qn_text_add(text, ")\n{\n    return %s;\n}\n#endif\n", op->expr);
 }
 
 static void write_functions(struct qn_text *text, const struct chain *chain)

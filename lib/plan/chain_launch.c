@@ -75,6 +75,7 @@ void qn_chain_launch(const struct qn_plan *plan, const struct chain *chain,
                     is_integer_copy ? QN_FLOAT32 : plan->graph->real);
     if (is_integer_copy)
         qn_launch_define(launch, "REAL_IS_INT", 1);
+    launch->label = "pointwise";
     launch->text = chain->text;
     launch->include = chain->include;
     qn_chain_args(chain, launch, QN_OPERAND_IN);

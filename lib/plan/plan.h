@@ -218,6 +218,8 @@ qn_status qn_chain_write(struct qn_plan *plan, struct chain *chain,
 // code `first_operand` + e.
 void qn_chain_args(const struct chain *chain, struct qn_launch *launch,
                    int first_operand);
+// Puts the texts of all pointwise steps into few programs.
+qn_status qn_plan_merge(struct qn_plan *plan);
 // The launch of a pointwise step.
 void qn_chain_launch(const struct qn_plan *plan, const struct chain *chain,
                      struct qn_work *work);

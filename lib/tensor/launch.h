@@ -58,7 +58,10 @@ struct qn_launch {
     const char *file;    // "matmul": cl/matmul.cl
     const char *kernel;  // "matmul"
     char defines[160];   // "-DTRANS_A=0 -DTRANS_B=1", part of the cache key
-    const char *text;    // generated source put before the file, or NULL
+    const char *text;    // generated source put before the file, or NULL. Of
+                         // several parts, each but the first after a form
+                         // feed, the file follows each
+    const char *label;   // in profiles; NULL: the kernel's name
     const char *include; // .cl files put before, e.g. "hooks random", or NULL
     qn_dtype real;       // what REAL means in this launch
     bool is_heavy;       // takes long to compile: few variants wanted
