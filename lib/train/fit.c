@@ -25,8 +25,7 @@ struct fit {
     struct qn_stepper *stepper;
     struct qn_predictor *predictor;
     struct qn_meter *meter;
-    int32_t *order;
-    int order_index; // of the order in the store
+    struct qn_feed feed;
     struct qn_run_state state;
     struct qn_reading reading;
     qn_fit_result *result;
@@ -124,44 +123,9 @@ static qn_status open_folder(struct fit *fit, const qn_run *run,
     return qn_os_make_folder(out, false, error);
 }
 
-// The samples for training lie on the device in one piece.
-static qn_status check_room(const struct fit *fit, qn_error *error)
-{
-    const qn_dataset *data = fit->settings.dataset;
-    const qn_device_info *info = qn_device_describe(fit->device);
-    const double mebibyte = 1024 * 1024;
-    double size = (double)data->train_count *
-                  (double)qn_shape_count(&data->shape);
-    if (size <= (double)info->max_alloc_size &&
-        size <= (double)info->memory_size)
-        return QN_OK;
-    return qn_fail(error, QN_DEVICE,
-                   "the training samples of %s need %.1f MiB in one piece, "
-                   "but %s allocates at most %.1f MiB at once: take another "
-                   "device or fewer samples", data->name, size / mebibyte,
-                   info->name, (double)info->max_alloc_size / mebibyte);
-}
-
-static qn_status fill_store(struct fit *fit, qn_error *error)
-{
-    const qn_dataset *data = fit->settings.dataset;
-    size_t count = (size_t)data->train_count;
-    size_t sample = (size_t)qn_shape_count(&data->shape);
-    int images = qn_store_find(fit->store, QN_GROUP_IMAGES, "images");
-    int labels = qn_store_find(fit->store, QN_GROUP_LABELS, "labels");
-    fit->order_index = qn_store_find(fit->store, QN_GROUP_ORDER, "order");
-    fit->order = malloc(count * sizeof *fit->order);
-    if (!fit->order)
-        return qn_fail_memory(error, count * sizeof *fit->order);
-    QN_TRY(qn_store_write(fit->store, images, data->train_x, count * sample,
-                          error));
-    return qn_store_write(fit->store, labels, data->train_y,
-                          count * sizeof *data->train_y, error);
-}
-
 static qn_status build(struct fit *fit, qn_error *error)
 {
-    QN_TRY(check_room(fit, error));
+    QN_TRY(qn_feed_check(fit->device, fit->settings.dataset, error));
     fit->store = qn_store_create(fit->device, error);
     if (!fit->store)
         return QN_DEVICE;
@@ -169,7 +133,8 @@ static qn_status build(struct fit *fit, qn_error *error)
     QN_TRY(qn_stepper_bind(fit->stepper, fit->device, fit->store,
                            fit->settings.seed, error));
     QN_TRY(qn_meter_create(fit->store, &fit->meter, error));
-    return fill_store(fit, error);
+    return qn_feed_upload(&fit->feed, fit->store,
+                          fit->settings.dataset, error);
 }
 
 // A resumed run takes its variables from the checkpoint, a new one its
@@ -280,14 +245,16 @@ static qn_status check_reading(const struct fit *fit, qn_error *error)
     const bool is_gradient =
         reading->bad_gradient && (reading->bad_step == 0 ||
                                   reading->bad_gradient < reading->bad_step);
+    const int64_t step =
+        is_gradient ? reading->bad_gradient : reading->bad_step;
     struct qn_nan nan = {
         .device = fit->device,
         .store = fit->store,
         .settings = &fit->settings,
         .update = qn_stepper_update(fit->stepper),
-        .order = fit->order,
-        .step = is_gradient ? reading->bad_gradient : reading->bad_step,
-        .lr = fit->settings.lr,
+        .order = fit->feed.order,
+        .step = step,
+        .lr = qn_rates_lr(&fit->settings, &fit->state, step - 1),
         .is_gradient = is_gradient,
     };
     qn_error why = {0};
@@ -410,11 +377,9 @@ static qn_status after_step(struct fit *fit, bool is_first, qn_error *error)
 static qn_status begin_epoch(struct fit *fit, qn_error *error)
 {
     const struct qn_settings *settings = &fit->settings;
-    int64_t count = settings->dataset->train_count;
     fit->reading = (struct qn_reading){.step = fit->state.step};
-    qn_shuffle(fit->order, count, settings->seed, fit->state.epoch + 1);
-    QN_TRY(qn_store_write(fit->store, fit->order_index, fit->order,
-                          (size_t)count * sizeof *fit->order, error));
+    QN_TRY(qn_feed_shuffle(&fit->feed, fit->store, settings->seed,
+                           fit->state.epoch + 1, error));
     fit->epoch_seconds = 0;
     fit->epoch_samples = 0;
     start_clock(fit);
@@ -564,7 +529,7 @@ static void finish(struct fit *fit)
     qn_stepper_destroy(&fit->stepper);
     qn_store_destroy(&fit->store);
     json_decref(fit->settings_json);
-    free(fit->order);
+    qn_feed_finish(&fit->feed);
 }
 
 qn_status qn_fit(qn_device *device, const struct qn_fit_params *params,

@@ -137,6 +137,24 @@ qn_status qn_folder_cut_metrics(const char *folder, int epochs,
 // from 1: a pure function of seed and epoch.
 void qn_shuffle(int32_t *order, int64_t count, uint64_t seed, int epoch);
 
+// ---- samples on the device (feed.c) ----
+
+struct qn_feed {
+    int64_t count;
+    int32_t *order;  // of this epoch
+    int order_index; // in the store
+};
+// Whether the training samples fit the device.
+qn_status qn_feed_check(const qn_device *device, const qn_dataset *data,
+                        qn_error *error);
+// Into a store that has the variables of the training step.
+qn_status qn_feed_upload(struct qn_feed *feed, qn_store *store,
+                         const qn_dataset *data, qn_error *error);
+// Into the order of an epoch, from 1.
+qn_status qn_feed_shuffle(struct qn_feed *feed, qn_store *store,
+                          uint64_t seed, int epoch, qn_error *error);
+void qn_feed_finish(struct qn_feed *feed);
+
 // ---- graphs and their plans (stage.c) ----
 
 // A training step, or what is run of one, for one batch size. The data set lies
