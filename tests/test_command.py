@@ -150,6 +150,12 @@ class Tables(unittest.TestCase):
         self.assertIn("filters, kernel=3, stride=1, padding=same", keys["conv"])
         self.assertIn("bias=true, init=default", keys["dense"])
         self.assertIn("approximate=none", keys["gelu"])
+        kinds = {row["name"]: row["kind"] for row in tables["optimizers"]}
+        self.assertEqual(kinds["adam"], "mini-batches")
+        self.assertEqual(kinds["lbfgs"], "full batch")
+        settings = {r["name"]: r["settings"] for r in tables["optimizers"]}
+        self.assertIn("history=20", settings["lbfgs"])
+        self.assertIn("line_search=armijo", settings["newton_cg"])
 
     def test_summary(self):
         args = ("summary", "32-relu-10", "--batch-size", "64", "--optimizer",
@@ -177,7 +183,8 @@ class Bench(unittest.TestCase):
         flags = ["--parameters", 100000, "--seconds", 1]
         told = run_json("bench", "optim", *flags)
         self.assertEqual([r["optimizer"] for r in told["results"]],
-                         [r["name"] for r in run_json("list")["optimizers"]])
+                         [r["name"] for r in run_json("list")["optimizers"]
+                          if r["kind"] == "mini-batches"])
         bytes_each = {r["optimizer"]: r["bytes_per_parameter"]
                       for r in told["results"]}
         # 4 read of the gradient, 8 of each state.

@@ -109,12 +109,41 @@ static bool loss_row(int index, const char *cells[COLUMNS])
     return true;
 }
 
+// "history=20, line_search=strong_wolfe"
+static bool minimizer_row(int index, const char *cells[COLUMNS])
+{
+    static char keys[512];
+    const struct qn_minimizer_row *row = qn_minimizer_row_at(index);
+    if (!row)
+        return false;
+    const struct qn_minimizer_params params = qn_minimizer_defaults(row);
+    int used = snprintf(keys, sizeof keys, "lr=%g", row->lr);
+    for (int i = 0; i < row->key_count; i++) {
+        char value[64];
+        if (row->keys[i].choices)
+            qn_minimizer_value(&params, i, value, sizeof value);
+        else
+            snprintf(value, sizeof value, "%g", row->keys[i].value);
+        used += snprintf(keys + used, sizeof keys - (size_t)used, ", %s=%s",
+                         row->keys[i].name, value);
+    }
+    cells[0] = row->name;
+    cells[1] = row->formula;
+    cells[2] = keys;
+    cells[3] = row->source;
+    cells[4] = "full batch";
+    return true;
+}
+
 static bool optimizer_row(int index, const char *cells[COLUMNS])
 {
     static char hyper[256];
     const struct qn_optimizer *row = qn_optimizer_at(index);
+    int count = 0;
+    while (!row && qn_optimizer_at(count))
+        count++;
     if (!row)
-        return false;
+        return minimizer_row(index - count, cells);
     int used = snprintf(hyper, sizeof hyper, "lr=%g", row->lr);
     for (int i = 0; i < row->hyper_count; i++)
         used += snprintf(hyper + used, sizeof hyper - (size_t)used,
@@ -123,6 +152,7 @@ static bool optimizer_row(int index, const char *cells[COLUMNS])
     cells[1] = row->formula;
     cells[2] = hyper;
     cells[3] = row->source;
+    cells[4] = "mini-batches";
     return true;
 }
 
@@ -199,7 +229,8 @@ static const struct table tables[] = {
     {"ops", {"name", "formula", "kind", "gradient", "source"}, op_row},
     {"layers", {"name", "formula", "keys"}, layer_row},
     {"losses", {"name", "formula", "settings", "source"}, loss_row},
-    {"optimizers", {"name", "formula", "settings", "source"}, optimizer_row},
+    {"optimizers", {"name", "formula", "settings", "source", "kind"},
+     optimizer_row},
     {"schedules", {"name", "formula", "settings", "source"}, schedule_row},
     {"inits", {"name", "formula", "alias", "source"}, init_row},
     {"datasets", {"name", "source", "files"}, dataset_row},

@@ -178,6 +178,12 @@ static void say_recipe(const struct job *job)
     snprintf(name, sizeof name, "%.*s", (int)strcspn(params->optimizer, ":"),
              params->optimizer);
     const struct qn_optimizer *row = qn_optimizer_find(name);
+    if (qn_minimizer_row_find(name))
+        say_fact(job->options.quiet, "recipe",
+                 "%s on all samples, %lld at a time, %d iterations, seed %llu",
+                 job->run ? name : params->optimizer,
+                 (long long)params->batch_size, params->epochs,
+                 (unsigned long long)params->seed);
     if (row) // else the trainer will complain
         say_fact(job->options.quiet, "recipe",
                  "%s with a rate of %g, batches of %lld, %d epochs, seed "
@@ -211,7 +217,7 @@ static int print_result_json(const struct job *job,
                              const qn_fit_result *result)
 {
     json_t *json = json_pack(
-        "{ss ss? ss sI si sI so so so so so so so si so ss sb ss}", "device",
+        "{ss ss? ss sI si sI so so so so so so so si so ss sb ss ss?}", "device",
         qn_device_describe(job->device)->name, "model", job->params.label,
         "data", job->dataset->name, "parameters",
         (json_int_t)result->parameters, "epochs", result->epochs, "steps",
@@ -229,14 +235,18 @@ static int print_result_json(const struct job *job,
         result->best_epoch ? json_number(result->best_test_accuracy)
                            : json_null(),
         "run", job->out, "interrupted", result->interrupted,
-        "parameters_sha256", result->parameters_sha256);
+        "parameters_sha256", result->parameters_sha256, "stopped",
+        result->stopped);
     return print_json(json);
 }
 
 static void print_result(const struct job *job, const qn_fit_result *result)
 {
     char seconds[SHORT_TEXT];
-    if (result->epochs < job->params.epochs && !result->interrupted)
+    if (result->stopped)
+        printf("converged after %d iterations: %s\n", result->epochs,
+               result->stopped);
+    else if (result->epochs < job->params.epochs && !result->interrupted)
         printf("stopped after %lld steps, as asked; go on by: quern train "
                "--resume %s\n", (long long)result->steps, job->out);
     if (result->epochs == 0)

@@ -103,6 +103,10 @@ qn_minimizer_create(const struct qn_minimizer_params *params,
                     qn_error *error);
 QN_API void qn_minimizer_destroy(qn_minimizer **minimizer);
 enum { QN_BFGS_MAX = 5000 };
+// What qn_minimizer_create would say to `n` variables.
+QN_API qn_status
+qn_minimizer_check_size(const struct qn_minimizer_params *params, double n,
+                        qn_error *error);
 
 // One iteration: a direction, a search along it, one step. Does nothing once
 // there is a reason to stop. After a failure the minimizer is as it was before

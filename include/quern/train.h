@@ -49,7 +49,10 @@ struct qn_fit_params {
     // Layers with statistics over the batch (batch_norm) then take those of
     // each micro-batch, which is something else; without it they are refused.
     bool allow_micro_statistics;
-    const char *optimizer;   // "sgd"; "adam:beta1=0.8,eps=1e-7" sets more
+    const char *optimizer;   // "sgd"; "adam:beta1=0.8,eps=1e-7" sets more. A
+                             // minimizer of minimize.h, "lbfgs:history=20",
+                             // takes all samples for a step, an iteration an
+                             // epoch; batches then only save memory
     double lr;               // 0: the optimizer's default
     const char *schedule;    // of lr: "cosine" or "warmup:length=5+step", as
                              // qn_schedule_parse reads it; NULL: "constant"
@@ -110,6 +113,8 @@ typedef struct qn_fit_result {
     double best_test_accuracy;
     char parameters_sha256[65];
     bool interrupted;
+    const char *stopped; // of a minimizer: why it ended, a sentence that stays
+                         // valid; NULL: it would go on
 } qn_fit_result;
 
 // Trains. Writes config.json, metrics.jsonl, last.safetensors and

@@ -160,6 +160,19 @@ static qn_status check_values(const struct qn_minimizer_params *params,
     return QN_OK;
 }
 
+qn_status qn_minimizer_check_size(const struct qn_minimizer_params *params,
+                                  double n, qn_error *error)
+{
+    QN_REQUIRE(error, params && params->row);
+    if (params->row != &qn_method_bfgs.row || n <= QN_BFGS_MAX)
+        return QN_OK;
+    return qn_fail(error, QN_BAD_ARGUMENT,
+                   "bfgs holds a matrix of %.0f x %.0f numbers, %.1f MiB as a "
+                   "triangle: it is for at most %d parameters; take lbfgs "
+                   "instead", n, n, n * (n + 1) / 2 * 8 / (1 << 20),
+                   QN_BFGS_MAX);
+}
+
 static qn_status check(const struct qn_minimizer_params *params,
                        const struct qn_objective *objective, const double *x,
                        qn_error *error)
@@ -169,13 +182,7 @@ static qn_status check(const struct qn_minimizer_params *params,
     QN_REQUIRE(error, objective->n >= 1 && objective->n < INT64_MAX / 64);
     QN_REQUIRE(error, objective->precision >= 0 && objective->precision < 1);
     QN_TRY(check_values(params, error));
-    const double n = (double)objective->n;
-    if (params->row == &qn_method_bfgs.row && n > QN_BFGS_MAX)
-        return qn_fail(error, QN_BAD_ARGUMENT,
-                       "bfgs holds a matrix of %.0f x %.0f numbers, %.1f GiB "
-                       "as a triangle: it is for at most %d parameters; take "
-                       "lbfgs instead", n, n,
-                       n * (n + 1) / 2 * 8 / (1 << 30), QN_BFGS_MAX);
+    QN_TRY(qn_minimizer_check_size(params, (double)objective->n, error));
     for (int64_t i = 0; i < objective->n; i++)
         if (!isfinite(x[i]))
             return qn_fail(error, QN_NOT_FINITE,

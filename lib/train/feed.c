@@ -35,6 +35,10 @@ qn_status qn_feed_upload(struct qn_feed *feed, qn_store *store,
     feed->order = malloc(count * sizeof *feed->order);
     if (!feed->order)
         return qn_fail_memory(error, count * sizeof *feed->order);
+    for (size_t i = 0; i < count; i++)
+        feed->order[i] = (int32_t)i;
+    QN_TRY(qn_store_write(store, feed->order_index, feed->order,
+                          count * sizeof *feed->order, error));
     QN_TRY(qn_store_write(store, images, data->train_x, count * sample,
                           error));
     return qn_store_write(store, labels, data->train_y,

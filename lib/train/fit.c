@@ -14,6 +14,9 @@
 
 // Seconds between two calls of the progress callback.
 static const double progress_period = 0.1;
+// And between two checkpoints of iterations over all samples, which may take
+// less time than to write what a minimizer remembers.
+static const double save_period = 10;
 
 struct fit {
     qn_device *device;
@@ -23,6 +26,7 @@ struct fit {
     json_t *settings_json;     // NULL: no files
     qn_store *store;
     struct qn_stepper *stepper;
+    struct qn_full_batch *full_batch; // instead of stepper and meter, or NULL
     struct qn_predictor *predictor;
     struct qn_meter *meter;
     struct qn_feed feed;
@@ -38,11 +42,20 @@ struct fit {
     double clock; // when the steps began that are not counted yet; 0: at rest
     int64_t clock_from; // and with which sample of the epoch
     bool stop;          // asked for by the callback
+    double last_save;   // when last.safetensors was written
+    bool is_unsaved;    // epochs came after it
 };
 
 static bool has_folder(const struct fit *fit)
 {
     return *fit->folder != 0;
+}
+
+// Samples of a step.
+static int64_t step_size(const struct fit *fit)
+{
+    return fit->settings.minimizer.row ? fit->settings.dataset->train_count
+                                       : fit->settings.batch_size;
 }
 
 // ---- telling how it goes ----
@@ -67,8 +80,7 @@ static qn_progress describe(const struct fit *fit)
 {
     const struct qn_settings *settings = &fit->settings;
     int64_t count = settings->dataset->train_count;
-    int64_t per_epoch = (count + settings->batch_size - 1) /
-                        settings->batch_size;
+    int64_t per_epoch = (count + step_size(fit) - 1) / step_size(fit);
     const struct qn_reading *reading = &fit->reading;
     double samples = reading->sample ? (double)reading->sample : 1;
     double per_second = rate(fit);
@@ -77,8 +89,8 @@ static qn_progress describe(const struct fit *fit)
     int64_t last = reading->step > 0 ? reading->step - 1 : 0;
     int64_t left = (settings->epochs - fit->state.epoch) * count -
                    reading->sample;
-    if (left > (steps - reading->step) * settings->batch_size)
-        left = (steps - reading->step) * settings->batch_size;
+    if (left > (steps - reading->step) * step_size(fit))
+        left = (steps - reading->step) * step_size(fit);
     return (qn_progress){
         .epoch = fit->state.epoch + 1,
         .epochs = settings->epochs,
@@ -123,16 +135,38 @@ static qn_status open_folder(struct fit *fit, const qn_run *run,
     return qn_os_make_folder(out, false, error);
 }
 
+// Asked within an iteration over all samples.
+static bool is_stopped(void *user)
+{
+    struct fit *fit = user;
+    if (qn_os_seconds() - fit->last_progress >= progress_period) {
+        qn_progress progress = describe(fit);
+        progress.loss = fit->state.train_loss;
+        progress.accuracy = fit->state.train_accuracy;
+        call_back(fit, &progress);
+    }
+    return fit->stop;
+}
+
+static qn_status build_steps(struct fit *fit, qn_error *error)
+{
+    const struct qn_full_batch_watch watch = {is_stopped, fit};
+    if (fit->settings.minimizer.row)
+        return qn_full_batch_create(fit->device, fit->store, &fit->settings,
+                                    &watch, &fit->full_batch, error);
+    QN_TRY(qn_stepper_create(&fit->settings, &fit->stepper, error));
+    QN_TRY(qn_stepper_bind(fit->stepper, fit->device, fit->store,
+                           fit->settings.seed, error));
+    return qn_meter_create(fit->store, &fit->meter, error);
+}
+
 static qn_status build(struct fit *fit, qn_error *error)
 {
     QN_TRY(qn_feed_check(fit->device, fit->settings.dataset, error));
     fit->store = qn_store_create(fit->device, error);
     if (!fit->store)
         return QN_DEVICE;
-    QN_TRY(qn_stepper_create(&fit->settings, &fit->stepper, error));
-    QN_TRY(qn_stepper_bind(fit->stepper, fit->device, fit->store,
-                           fit->settings.seed, error));
-    QN_TRY(qn_meter_create(fit->store, &fit->meter, error));
+    QN_TRY(build_steps(fit, error));
     return qn_feed_upload(&fit->feed, fit->store,
                           fit->settings.dataset, error);
 }
@@ -146,7 +180,9 @@ static qn_status fill_variables(struct fit *fit, const qn_run *run,
     if (!run) {
         snprintf(fit->state.device, sizeof fit->state.device, "%s",
                  fingerprint);
-        fit->state.at = qn_optimizer_start(fit->settings.optimizer.optimizer);
+        if (!fit->full_batch)
+            fit->state.at =
+                qn_optimizer_start(fit->settings.optimizer.optimizer);
         qn_rates_start(&fit->settings, &fit->state);
         fit->state.train_loss = fit->state.train_accuracy = (double)NAN;
         fit->state.test_loss = fit->state.test_accuracy = (double)NAN;
@@ -184,7 +220,7 @@ static qn_status check_resume(struct fit *fit, const qn_run *run,
                        "the run has %d epochs behind it already, so %d is "
                        "too few", state->epoch, fit->settings.epochs);
     if (state->sample >= fit->settings.dataset->train_count ||
-        state->sample % fit->settings.batch_size != 0)
+        state->sample % step_size(fit) != 0)
         return qn_fail(error, QN_FORMAT, "%s: its position lies outside of "
                        "the data set", run->path);
     if (state->step > 0 && fit->settings.epochs != run->params.epochs &&
@@ -208,6 +244,8 @@ static qn_status set_up(struct fit *fit, const qn_run *run, qn_error *error)
     call_back(fit, &start);
     QN_TRY(build(fit, error));
     QN_TRY(fill_variables(fit, run, error));
+    if (fit->full_batch)
+        QN_TRY(qn_full_batch_begin(fit->full_batch, run != NULL, error));
     // An earlier run's lines in this folder would mix with this one's.
     if (!has_folder(fit))
         return QN_OK;
@@ -230,6 +268,8 @@ static qn_status save(struct fit *fit, const char *name, qn_error *error)
 {
     if (!has_folder(fit))
         return QN_OK;
+    if (fit->full_batch)
+        QN_TRY(qn_full_batch_save(fit->full_batch, error));
     QN_TRY(qn_check_parameters(fit->store, fit->state.step, error));
     return qn_folder_save(fit->folder, name, fit->store, fit->settings_json,
                           &fit->state, error);
@@ -315,8 +355,9 @@ static qn_status after_first_step(struct fit *fit, qn_error *error)
 // Reads the metrics at this very step; what is not finite is not saved.
 static qn_status catch_up(struct fit *fit, qn_error *error)
 {
-    QN_TRY(qn_meter_finish(fit->meter, fit->state.step, fit->state.sample,
-                           &fit->reading, error));
+    if (!fit->full_batch)
+        QN_TRY(qn_meter_finish(fit->meter, fit->state.step,
+                               fit->state.sample, &fit->reading, error));
     stop_clock(fit);
     return check_reading(fit, error);
 }
@@ -335,9 +376,12 @@ static qn_status log_step(struct fit *fit, qn_error *error)
     float loss;
     int index = qn_store_find(fit->store, QN_GROUP_LOSS, QN_METRIC_NOW);
     QN_TRY(catch_up(fit, error));
-    QN_TRY(qn_store_read(fit->store, index, &loss, sizeof loss, error));
     qn_progress where = describe(fit);
-    QN_TRY(qn_folder_add_step(fit->folder, &where, (double)loss, error));
+    if (!fit->full_batch)
+        QN_TRY(qn_store_read(fit->store, index, &loss, sizeof loss, error));
+    QN_TRY(qn_folder_add_step(fit->folder, &where,
+                              fit->full_batch ? where.loss : (double)loss,
+                              error));
     start_clock(fit);
     return QN_OK;
 }
@@ -378,8 +422,9 @@ static qn_status begin_epoch(struct fit *fit, qn_error *error)
 {
     const struct qn_settings *settings = &fit->settings;
     fit->reading = (struct qn_reading){.step = fit->state.step};
-    QN_TRY(qn_feed_shuffle(&fit->feed, fit->store, settings->seed,
-                           fit->state.epoch + 1, error));
+    if (!fit->full_batch)
+        QN_TRY(qn_feed_shuffle(&fit->feed, fit->store, settings->seed,
+                               fit->state.epoch + 1, error));
     fit->epoch_seconds = 0;
     fit->epoch_samples = 0;
     start_clock(fit);
@@ -388,12 +433,48 @@ static qn_status begin_epoch(struct fit *fit, qn_error *error)
 
 static bool is_over(const struct fit *fit)
 {
-    return fit->stop || fit->state.step >= fit->settings.max_steps;
+    return fit->stop || fit->state.step >= fit->settings.max_steps ||
+           (fit->full_batch && qn_full_batch_stopped(fit->full_batch));
+}
+
+// A step over all samples. One that was stopped has not been.
+static qn_status run_iteration(struct fit *fit, qn_error *error)
+{
+    const int64_t count = fit->settings.dataset->train_count;
+    struct qn_iteration iteration;
+    qn_error why = {0};
+    if (has_folder(fit) && fit->result->first_step_seconds == 0)
+        QN_TRY(begin_files(fit, error));
+    qn_status status =
+        qn_full_batch_step(fit->full_batch, &iteration, &why);
+    if (status == QN_INTERRUPTED && fit->stop)
+        return QN_OK;
+    if (status != QN_OK)
+        return qn_fail(error, status, "%s%s", why.text,
+                       has_folder(fit) && fit->state.step
+                           ? "; the last good checkpoint stays"
+                           : "");
+    if (fit->result->first_step_seconds == 0)
+        fit->result->first_step_seconds = qn_os_process_seconds();
+    if (!iteration.moved)
+        return QN_OK;
+    fit->state.step++;
+    fit->state.sample = count;
+    fit->reading = (struct qn_reading){.step = fit->state.step,
+                                       .sample = count,
+                                       .loss_sum =
+                                           iteration.loss * (double)count,
+                                       .correct = iteration.correct};
+    if (has_folder(fit) && is_every(fit->state.step, fit->settings.log_every))
+        QN_TRY(log_step(fit, error));
+    return QN_OK;
 }
 
 static qn_status run_steps(struct fit *fit, qn_error *error)
 {
     int64_t count = fit->settings.dataset->train_count;
+    if (fit->full_batch)
+        return run_iteration(fit, error);
     while (fit->state.sample < count && !is_over(fit)) {
         int64_t left = count - fit->state.sample;
         int64_t batch = fit->settings.batch_size;
@@ -450,6 +531,11 @@ static qn_status save_epoch(struct fit *fit, const qn_progress *end,
     QN_TRY(qn_folder_add_metrics(fit->folder, end, error));
     if (better)
         QN_TRY(save(fit, "best.safetensors", error));
+    fit->is_unsaved = fit->full_batch != NULL;
+    if (fit->is_unsaved && qn_os_seconds() - fit->last_save < save_period)
+        return QN_OK;
+    fit->last_save = qn_os_seconds();
+    fit->is_unsaved = false;
     return save(fit, "last.safetensors", error);
 }
 
@@ -493,6 +579,8 @@ static qn_status run_epochs(struct fit *fit, qn_error *error)
         else
             QN_TRY(save_last(fit, error));
     }
+    if (fit->is_unsaved)
+        QN_TRY(save(fit, "last.safetensors", error));
     fit->result->interrupted = fit->stop &&
                                fit->state.epoch < fit->settings.epochs;
     return QN_OK;
@@ -519,6 +607,8 @@ static qn_status fill_result(struct fit *fit, qn_error *error)
     result->best_epoch = state->best_epoch;
     result->best_test_loss = state->best_test_loss;
     result->best_test_accuracy = state->best_test_accuracy;
+    if (fit->full_batch)
+        result->stopped = qn_full_batch_stopped(fit->full_batch);
     return qn_store_hash(fit->store, result->parameters_sha256, error);
 }
 
@@ -527,6 +617,7 @@ static void finish(struct fit *fit)
     qn_meter_destroy(&fit->meter);
     qn_predictor_destroy(&fit->predictor);
     qn_stepper_destroy(&fit->stepper);
+    qn_full_batch_destroy(&fit->full_batch);
     qn_store_destroy(&fit->store);
     json_decref(fit->settings_json);
     qn_feed_finish(&fit->feed);

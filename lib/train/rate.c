@@ -7,7 +7,8 @@
 
 static int momentum_index(const struct qn_settings *settings)
 {
-    return qn_optimizer_momentum(settings->optimizer.optimizer);
+    const struct qn_optimizer *row = settings->optimizer.optimizer;
+    return row ? qn_optimizer_momentum(row) : -1; // a minimizer has none
 }
 
 // ---- settings ----

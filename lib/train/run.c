@@ -108,7 +108,8 @@ static qn_status read_dataset(struct qn_run *run, qn_error *error)
     return read_class_names(run, json_object_get(json, "class_names"), error);
 }
 
-// "adam:beta1=0.9,..." with all digits, so that nothing changes.
+// "adam:beta1=0.9,..." with all digits, so that nothing changes; of choices
+// their words.
 static qn_status read_optimizer(struct qn_run *run, qn_error *error)
 {
     json_t *json = json_object_get(run->settings, "optimizer"), *value;
@@ -121,11 +122,16 @@ static qn_status read_optimizer(struct qn_run *run, qn_error *error)
     used += (size_t)snprintf(run->optimizer, size, "%s", name);
     json_object_foreach(json, key, value)
     {
-        if (!json_is_number(value))
+        const char *word = json_string_value(value);
+        if (json_is_number(value))
+            used += (size_t)snprintf(run->optimizer + used, size - used,
+                                     "%c%.60s=%.17g", between, key,
+                                     json_number_value(value));
+        else if (word && strcmp(key, "name") != 0)
+            used += (size_t)snprintf(run->optimizer + used, size - used,
+                                     "%c%.60s=%.60s", between, key, word);
+        else
             continue;
-        used += (size_t)snprintf(run->optimizer + used, size - used,
-                                 "%c%.60s=%.17g", between, key,
-                                 json_number_value(value));
         between = ',';
         if (used + 100 > size)
             return bad_note(run, "has too many numbers", error);

@@ -21,6 +21,8 @@ static qn_status unknown_optimizer(const char *name, qn_error *error)
         names[count] = qn_optimizer_at(count)->name;
         count++;
     }
+    for (int i = 0; count < 32 && qn_minimizer_row_at(i); i++)
+        names[count++] = qn_minimizer_row_at(i)->name;
     const char *nearest = qn_text_nearest(name, names, count);
     return qn_fail(error, QN_BAD_ARGUMENT, "unknown optimizer %.60s%s%s%s",
                    name, nearest ? "; did you mean " : "",
@@ -124,6 +126,11 @@ qn_status qn_settings_resolve(const struct qn_fit_params *params,
     };
     if (settings->batch_size > params->dataset->train_count)
         settings->batch_size = params->dataset->train_count;
+    const char *loss =
+        params->loss ? params->loss : "softmax_cross_entropy";
+    QN_TRY(qn_full_batch_resolve(params, settings, error));
+    if (settings->minimizer.row)
+        return qn_loss_parse(loss, &settings->loss, error);
     if (settings->micro_batch >= settings->batch_size)
         settings->micro_batch = 0;
     QN_TRY(qn_check_parts(settings, error));
@@ -142,9 +149,7 @@ qn_status qn_settings_resolve(const struct qn_fit_params *params,
     QN_TRY(qn_optimizer_check(optimizer->optimizer, optimizer->hyper, error));
     settings->lr = params->lr > 0 ? params->lr : optimizer->optimizer->lr;
     QN_TRY(qn_rates_resolve(params, settings, error));
-    return qn_loss_parse(params->loss ? params->loss
-                                      : "softmax_cross_entropy",
-                         &settings->loss, error);
+    return qn_loss_parse(loss, &settings->loss, error);
 }
 
 qn_status qn_fit_check(const struct qn_fit_params *params, qn_error *error)
@@ -157,6 +162,8 @@ qn_status qn_fit_check(const struct qn_fit_params *params, qn_error *error)
         return qn_fail_memory(error, 1);
     qn_node *logits = qn_build_one(g, params->model, params->dataset, error);
     qn_graph_destroy(&g);
+    if (logits && settings.minimizer.row)
+        return qn_full_batch_check(&settings, error);
     return logits ? QN_OK : QN_BAD_SHAPE;
 }
 
@@ -210,9 +217,10 @@ json_t *qn_settings_json(const struct qn_settings *settings)
         settings->label, "model",
         json_loads(qn_model_json(settings->model), 0, NULL), "data",
         dataset_json(settings->dataset), "optimizer",
-        optimizer_json(&settings->optimizer), "lr", settings->lr,
-        "schedule", qn_rates_json(settings, false), "momentum_schedule",
-        qn_rates_json(settings, true), "l1",
+        settings->minimizer.row ? qn_full_batch_json(&settings->minimizer)
+                                : optimizer_json(&settings->optimizer),
+        "lr", settings->lr, "schedule", qn_rates_json(settings, false),
+        "momentum_schedule", qn_rates_json(settings, true), "l1",
         settings->penalty.l1, "l2", settings->penalty.l2, "proximal",
         settings->penalty.proximal, "loss", loss_json(&settings->loss),
         "batch_size",

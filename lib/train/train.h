@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "base/status.h"
+#include "quern/minimize.h"
 #include "quern/train.h"
 
 // ---- settings (settings.c) ----
@@ -14,6 +15,7 @@ struct qn_settings {
     const qn_model *model;
     const qn_dataset *dataset;
     struct qn_optimizer_params optimizer; // without its nodes
+    struct qn_minimizer_params minimizer; // instead of it; no row: none
     struct qn_loss_params loss;
     struct qn_penalty penalty; // on all weights
     double lr;
@@ -147,7 +149,7 @@ struct qn_feed {
 // Whether the training samples fit the device.
 qn_status qn_feed_check(const qn_device *device, const qn_dataset *data,
                         qn_error *error);
-// Into a store that has the variables of the training step.
+// Into a store that has the variables of the training step, in their own order.
 qn_status qn_feed_upload(struct qn_feed *feed, qn_store *store,
                          const qn_dataset *data, qn_error *error);
 // Into the order of an epoch, from 1.
@@ -305,6 +307,45 @@ struct qn_nan {
 };
 // Fails with a text that names step, layer, sample and likely cause.
 qn_status qn_nan_explain(const struct qn_nan *at, qn_error *error);
+
+// ---- the whole data set at once (full_batch.c) ----
+
+// Reads params->optimizer if it names a minimizer, else does nothing.
+qn_status qn_full_batch_resolve(const struct qn_fit_params *params,
+                                struct qn_settings *settings,
+                                qn_error *error);
+json_t *qn_full_batch_json(const struct qn_minimizer_params *params);
+// Models and penalties that no minimizer takes.
+qn_status qn_full_batch_check(const struct qn_settings *settings,
+                              qn_error *error);
+
+// A minimizer over all samples, which lie in the store.
+struct qn_full_batch;
+struct qn_full_batch_watch {
+    bool (*is_stopped)(void *user); // asked before each batch
+    void *user;
+};
+struct qn_iteration {
+    double loss; // afterwards, over all samples
+    double correct;
+    bool moved; // false: there was a reason to stop
+};
+// `settings` must outlive it.
+qn_status qn_full_batch_create(qn_device *device, qn_store *store,
+                               const struct qn_settings *settings,
+                               const struct qn_full_batch_watch *watch,
+                               struct qn_full_batch **out, qn_error *error);
+void qn_full_batch_destroy(struct qn_full_batch **full);
+// Begins with the parameters in the store, or goes on with the state there.
+qn_status qn_full_batch_begin(struct qn_full_batch *full, bool is_resumed,
+                              qn_error *error);
+// Parameters and state into the store.
+qn_status qn_full_batch_save(struct qn_full_batch *full, qn_error *error);
+// After a failure it is as before, QN_INTERRUPTED included.
+qn_status qn_full_batch_step(struct qn_full_batch *full,
+                             struct qn_iteration *out, qn_error *error);
+// Why it ends; NULL: it goes on.
+const char *qn_full_batch_stopped(const struct qn_full_batch *full);
 
 // ---- prediction (evaluate.c) ----
 
