@@ -135,8 +135,43 @@ class Runs(Folder):
                     "train", "--resume", out, "--schedule", "step",
                     "--quiet", status=2).stderr)
 
+    def test_range_of_rates(self):
+        out = self.folder / "range"
+        args = ["train", "64-relu-10", "--data", "digits", "--lr-range",
+                "1e-4:100", "--out", out]
+        told = run_json(*args, "--steps", 80, "--quiet")
+        self.assertTrue(told["diverged"])
+        self.assertLess(told["steps"], 80)
+        self.assertAlmostEqual(told["suggestion"], told["least_lr"] / 10)
+        self.assertTrue(0.01 < told["suggestion"] < 1)
+        lines = lines_of(out / "lr_range.jsonl")
+        for line, lr in zip(lines, told["lr"], strict=True):
+            self.assertLess(abs(line["lr"] / lr - 1), 1e-8)
+        for key in ("loss", "smooth_loss"):
+            self.assertEqual(len(told[key]), told["steps"])
+        self.assertEqual([p.name for p in out.iterdir()],
+                         ["lr_range.jsonl"])
+        # Again, with fewer steps: the file is that of the last test.
+        shown = run(*args, "--steps", 40, env=UTF8)
+        self.assertIn("rates of 1e-4:100", shown.stderr)
+        self.assertIn("suggested learning rate: 0.", shown.stdout)
+        rows = picture(shown.stdout)
+        self.assertEqual(len(rows), 14)
+        self.assertEqual(rows[-1][0], "0")
+        self.assertIn("\u250a", rows[-1][1])
+        self.assertLessEqual(len(lines_of(out / "lr_range.jsonl")), 40)
+        low = run(*args[:-3], "1e-9:1e-8", "--out", out, "--quiet")
+        self.assertIn("no suggestion", low.stdout)
+
     def test_wrong_usage(self):
         for text, *args in (
+                ("the lower one first", "--lr-range", "1:0.1"),
+                ("such as 1e-6:1", "--lr-range", "0.1"),
+                ("such as 1e-6:1", "--lr-range", "0:1"),
+                ("such as 1e-6:1", "--lr-range", "0.1:1x"),
+                ("takes no --lr", "--lr-range", "0.1:1", "--lr", 1),
+                ("takes no --schedule", "--lr-range", "0.1:1", "--schedule",
+                 "cosine"),
                 ("did you mean cosine?", "--schedule", "cosin"),
                 ("did you mean gamma?", "--schedule", "step:gama=1"),
                 ("needs milestones", "--schedule", "multistep"),

@@ -6,12 +6,13 @@
 
 #include "bar.h"
 #include "command.h"
+#include "lr_range.h"
 
 enum { PATH_SIZE = 1024, RUNS_MAX = 100000 };
 
 struct options {
     const char *data, *device, *out, *resume, *optimizer, *loss;
-    const char *schedule, *momentum_schedule;
+    const char *schedule, *momentum_schedule, *lr_range;
     double lr, momentum, weight_decay, l1, l2;
     int64_t epochs, batch_size, micro_batch, seed, checkpoint_every, steps, log_every;
     bool json, quiet, profile, proximal, micro_statistics;
@@ -171,10 +172,31 @@ static bool open_inputs(struct job *job, int *status)
 }
 
 // "adam with a rate of 0.001, batches of 128, 5 epochs, seed 1"
+static void say_schedule(const struct job *job, const char *label,
+                         const char *schedule)
+{
+    struct qn_schedule_params params;
+    char *text = NULL;
+    // A run that goes on has it as JSON.
+    if (schedule && qn_schedule_parse(schedule, &params, NULL) == QN_OK)
+        text = qn_schedule_write(&params);
+    if (text && strcmp(text, "constant") != 0)
+        say_fact(job->options.quiet, label, "%s", text);
+    free(text);
+}
+
 static void say_recipe(const struct job *job)
 {
     const struct qn_fit_params *params = &job->params;
     char name[64];
+    if (job->options.lr_range) {
+        say_fact(job->options.quiet, "recipe",
+                 "%s with rates of %s, batches of %lld, seed %llu",
+                 params->optimizer, job->options.lr_range,
+                 (long long)params->batch_size,
+                 (unsigned long long)params->seed);
+        return;
+    }
     snprintf(name, sizeof name, "%.*s", (int)strcspn(params->optimizer, ":"),
              params->optimizer);
     const struct qn_optimizer *row = qn_optimizer_find(name);
@@ -191,6 +213,8 @@ static void say_recipe(const struct job *job)
                  params->lr > 0 ? params->lr : row->lr,
                  (long long)params->batch_size, params->epochs,
                  (unsigned long long)params->seed);
+    say_schedule(job, "lr", params->schedule);
+    say_schedule(job, "momentum", params->momentum_schedule);
 }
 
 static void say_setting(const struct job *job)
@@ -322,11 +346,54 @@ static int finish_run(const struct job *job, qn_status status,
     return code;
 }
 
+// Flags that a range test of learning rates has no use for.
+static bool check_range_flags(const struct job *job, int *status)
+{
+    static const char *const others[] = {
+        "lr", "epochs", "schedule", "momentum-schedule", "resume",
+        "checkpoint-every", "log-every"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (is_given(job, others[i])) {
+            *status = usage_error(job->command, "--lr-range tests rates: it "
+                                  "takes no --%s", others[i]);
+            return false;
+        }
+    return true;
+}
+
+static int run_range(struct job *job)
+{
+    struct qn_lr_range range;
+    qn_error error = {0};
+    int code, steps = is_given(job, "steps") ? (int)job->options.steps
+                                             : LR_RANGE_STEPS;
+    struct lr_range_run run = {
+        .model = job->params.label, .data = job->dataset->name,
+        .device = qn_device_describe(job->device)->name, .out = job->out};
+    read_lr_range(job->command, job->options.lr_range, &run, &code);
+    qn_status status = qn_lr_range_run(job->device, &job->params, run.from,
+                                       run.to, steps, &range, &error);
+    clear_bar();
+    if (status != QN_OK && status != QN_INTERRUPTED)
+        return fail_with(job->command, &error);
+    code = show_lr_range(&run, &range, job->options.json);
+    qn_lr_range_finish(&range);
+    if (job->options.profile)
+        print_profile(job->device);
+    return status == QN_OK ? code : fail("%s", error.text);
+}
+
 static int run_job(struct job *job)
 {
     qn_fit_result result;
+    struct lr_range_run asked;
     qn_error error = {0};
     int status = EXIT_FAILED;
+    const char *lr_range = job->options.lr_range;
+    if (lr_range &&
+        (!check_range_flags(job, &status) ||
+         !read_lr_range(job->command, lr_range, &asked, &status)))
+        return status;
     if (!open_inputs(job, &status))
         return status;
     set_params(job);
@@ -339,6 +406,8 @@ static int run_job(struct job *job)
     say_setting(job);
     job->params.progress = on_progress;
     job->params.user = job;
+    if (lr_range)
+        return run_range(job);
     qn_status outcome = qn_fit(job->device, &job->params, &result, &error);
     return finish_run(job, outcome, &result, &error);
 }
@@ -396,6 +465,9 @@ static int add_recipe_flags(struct options *o, struct flag *flags, int count)
          FLAG_TEXT, &o->optimizer, 0, 0, false},
         {"lr", "F", "learning rate [the optimizer's]", FLAG_NUMBER, &o->lr,
          1e-30, 1e6, false},
+        {"lr-range", "A:B", "try rates from A to B instead, such as 1e-6:1, "
+         "in --steps steps [100], and draw the loss",
+         FLAG_TEXT, &o->lr_range, 0, 0, false},
         {"schedule", "S",
          "of the learning rate, see quern list schedules [constant]; "
          "step:gamma=0.5 sets more, warmup+cosine puts a warm-up in front",

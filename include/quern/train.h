@@ -133,6 +133,40 @@ QN_API qn_status qn_fit(qn_device *device, const struct qn_fit_params *params,
 QN_API qn_status qn_fit_check(const struct qn_fit_params *params,
                               qn_error *error);
 
+// ---- range test of learning rates ----
+
+struct qn_lr_point {
+    double lr;
+    double loss;        // of the step's batch, before its update
+    double smooth_loss; // mean over about a twentieth of the steps
+};
+
+// What a range test found (Smith: Cyclical learning rates for training neural
+// networks, WACV 2017).
+struct qn_lr_range {
+    struct qn_lr_point *points; // of the steps done
+    int count;
+    bool diverged;     // ended early: the smoothed loss was not finite or above
+                       // four times its least
+    double least_lr;   // where the smoothed loss is least
+    double suggestion; // a tenth of that
+    double steepest_lr; // where it falls fastest over log lr, up to there
+    // All three are NAN where the loss fell by less than 2 %.
+};
+
+// Trains for `steps` steps (10 at least) with a rate that rises from `from` to
+// `to` by the same factor each step, and leaves the result in `range`, which
+// qn_lr_range_finish releases. Of `params`, schedules and `resume` must be
+// NULL; lr and epochs do not count; whole batches only. Writes lr_range.jsonl
+// into `out` and no checkpoint. `progress` is called as by qn_fit, the test
+// being its one epoch; where it stops the test, QN_INTERRUPTED, and `range`
+// holds what there is.
+QN_API qn_status qn_lr_range_run(qn_device *device,
+                                 const struct qn_fit_params *params,
+                                 double from, double to, int steps,
+                                 struct qn_lr_range *range, qn_error *error);
+QN_API void qn_lr_range_finish(struct qn_lr_range *range);
+
 struct qn_evaluate_params {
     const char *loss; // as in struct qn_fit_params; NULL:
                       // "softmax_cross_entropy"

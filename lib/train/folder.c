@@ -195,3 +195,20 @@ qn_status qn_folder_cut_steps(const char *folder, int64_t steps,
 {
     return cut(folder, "steps.jsonl", steps, is_step_within, error);
 }
+
+// ---- lr_range.jsonl ----
+
+qn_status qn_folder_add_range(const char *folder, int64_t step,
+                              const struct qn_lr_point *point,
+                              qn_error *error)
+{
+    json_t *json = json_pack("{sI so so so}", "step", (json_int_t)step, "lr",
+                             number(point->lr), "loss", number(point->loss),
+                             "smooth_loss", number(point->smooth_loss));
+    return add_line(folder, "lr_range.jsonl", json, error);
+}
+
+qn_status qn_folder_cut_range(const char *folder, qn_error *error)
+{
+    return cut(folder, "lr_range.jsonl", 0, is_step_within, error);
+}

@@ -126,12 +126,22 @@ qn_status qn_folder_add_metrics(const char *folder, const qn_progress *end,
 // Appends a line to steps.jsonl; `where` tells step, epoch and learning rate.
 qn_status qn_folder_add_step(const char *folder, const qn_progress *where,
                              double loss, qn_error *error);
+// Appends a line to lr_range.jsonl, or empties it.
+qn_status qn_folder_add_range(const char *folder, int64_t step,
+                              const struct qn_lr_point *point,
+                              qn_error *error);
+qn_status qn_folder_cut_range(const char *folder, qn_error *error);
 // Cuts steps.jsonl back to the lines of the first `steps` steps.
 qn_status qn_folder_cut_steps(const char *folder, int64_t steps,
                               qn_error *error);
 // Cuts metrics.jsonl back to the lines of the first `epochs` epochs.
 qn_status qn_folder_cut_metrics(const char *folder, int epochs,
                                 qn_error *error);
+
+// ---- range test of learning rates (range.c) ----
+
+// What the points of a test of `steps` steps tell.
+void qn_lr_range_judge(struct qn_lr_range *range, int steps);
 
 // ---- the order of samples (shuffle.c) ----
 
