@@ -211,11 +211,21 @@ static void report(const struct bench *bench, const struct qn_optimizer *row,
                   "rounds", rounds));
 }
 
+// Parameters and the slots that the row keeps by default.
+static int count_states(const struct qn_optimizer *row)
+{
+    const struct qn_optimizer_params params = qn_optimizer_defaults(row);
+    int count = 1;
+    for (int i = 0; i < row->slot_count; i++)
+        count += qn_optimizer_has_slot(row, params.hyper, i);
+    return count;
+}
+
 static int time_rule(struct bench *bench, const struct qn_optimizer *row,
                      double seconds)
 {
     const int64_t floats = bench->parameters * (int64_t)sizeof(float);
-    const int64_t size = floats * (2 + row->slot_count);
+    const int states = count_states(row);
     qn_gauge *copy = NULL, *in_place = NULL;
     struct update update;
     struct subject subjects[SUBJECTS] = {0};
@@ -225,7 +235,8 @@ static int time_rule(struct bench *bench, const struct qn_optimizer *row,
         return fail_with(bench->command, &error);
     subjects[0] = (struct subject){
         .run = run_update, .thing = &update,
-        .work = (double)floats * (3 + 2 * row->slot_count)};
+        .work = (double)floats * (1 + 2 * states)};
+    const int64_t size = floats * (1 + states);
     copy = open_gauge(bench, QN_GAUGE_COPY, size, &subjects[1], &status);
     if (copy)
         in_place = open_gauge(bench, QN_GAUGE_IN_PLACE, size, &subjects[2],
