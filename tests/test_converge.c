@@ -93,9 +93,11 @@ enum { FUNCTIONS = 3 };
 
 // ---- rates ----
 
-// Of each function, from a search by the reference: those with which the worst
-// of 0.8, 1 and 1.25 times the rate does best. `most` is twice what that worst
-// one takes, or 500: other hardware rounds otherwise.
+// Of each function, from a search by the reference with float32's rounding:
+// those with which the worst of 0.8 to 1.25 times the rate does best. `most` is
+// twice what that worst one takes, or 500: other hardware rounds otherwise.
+// lamb hovers at a distance that falls with the rate alone, and by which way it
+// comes is luck: 3 % of rate make five times the steps, so it gets more.
 static const struct trial {
     const char *optimizer;
     struct {
@@ -113,12 +115,12 @@ static const struct trial {
     {"adam", {{0.7, 0, 900}, {0.5, 30, 500}, {1.5, 0, 1100}}},
     {"amsgrad", {{0.7, 0, 1000}, {0.15, 0, 500}, {1.5, 0, 1300}}},
     {"adamax", {{1, 0, 3100}, {0.5, 0, 500}, {1.5, 0, 3600}}},
-    {"nadam", {{0.1, 300, 3600}, {0.5, 30, 500}, {0.3, 3000, 3900}}},
+    {"nadam", {{0.1, 300, 3600}, {0.5, 30, 500}, {0.5, 300, 4000}}},
     {"radam", {{0.005, 0, 16200}, {0.03, 0, 1800}, {3e-4, 0, 40000}}},
     {"adamw", {{0.7, 0, 900}, {0.5, 30, 500}, {1.5, 0, 1100}}},
     {"lion", {{0.03, 30, 6200}, {0.05, 30, 1700}, {0.02, 30, 22100}}},
-    {"lars", {{20, 30, 3700}, {2, 100, 500}, {2, 30, 2500}}},
-    {"lamb", {{0.2, 30, 19800}, {0.02, 30, 1500}, {0.015, 30, 2400}}},
+    {"lars", {{30, 30, 6600}, {2, 100, 500}, {0.5, 300, 2800}}},
+    {"lamb", {{0.3, 30, 40000}, {0.015, 30, 3000}, {0.003, 100, 40000}}},
 };
 enum { TRIALS = sizeof trials / sizeof *trials };
 

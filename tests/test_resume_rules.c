@@ -19,18 +19,12 @@ static const char *path_of(const char *name)
     return path;
 }
 
-// Rules that the table does not have yet.
+// A form that the table does not have yet.
 static bool is_to_come(const struct course *c)
 {
     const struct qn_optimizer *row = qn_optimizer_find(c->rule->name);
-    const char *name;
-    double value;
-    if (!row)
-        return true;
-    for (int i = 0; (name = course_setting(c->index, i, &value)); i++)
-        if (qn_optimizer_hyper_find(row, name) < 0)
-            return true;
-    return false;
+    return c->hyper.lookahead != 0 &&
+           qn_optimizer_hyper_find(row, "lookahead") < 0;
 }
 
 // ---- a plan ----

@@ -70,25 +70,22 @@ static void follow(const struct course *c, qn_dtype real,
 }
 
 // An emulator takes seconds for what a device does at once.
-static int some_stops(const struct course *c)
+// Double has to show the formula, for which 300 steps do.
+static int some_stops(const struct course *c, qn_dtype real)
 {
     const bool is_emulated = qn_device_describe(qn_check_device())->type ==
                              QN_DEVICE_EMULATOR;
-    return is_emulated ? 2 : c->stop_count;
+    return is_emulated                                  ? 2
+           : real == QN_FLOAT64 && c->net == &small_dense ? 6
+                                                        : c->stop_count;
 }
 
-// Rules that the table does not have yet.
+// A form that the table does not have yet.
 static bool is_to_come(const struct course *c)
 {
     const struct qn_optimizer *row = qn_optimizer_find(c->rule->name);
-    const char *name;
-    double value;
-    if (!row)
-        return true;
-    for (int i = 0; (name = course_setting(c->index, i, &value)); i++)
-        if (qn_optimizer_hyper_find(row, name) < 0)
-            return true;
-    return false;
+    return c->hyper.lookahead != 0 &&
+           qn_optimizer_hyper_find(row, "lookahead") < 0;
 }
 
 static void follow_all(qn_dtype real, double rtol, double atol)
@@ -99,7 +96,7 @@ static void follow_all(qn_dtype real, double rtol, double atol)
             if (is_to_come(&c))
                 continue;
             course_stored(&c, &want);
-            c.stop_count = some_stops(&c);
+            c.stop_count = some_stops(&c, real);
             follow(&c, real, &got);
             compare(&c, "the device", &got, &want, rtol, atol);
         }
@@ -186,9 +183,6 @@ static void follow_forms(bool rate_moves, double rtol, double atol)
     for (int i = 0; i < 2; i++) {
         struct course c = find_course(names[i], rate_moves);
         course_follow(&c, &want, NULL);
-        forms[i] = want;
-        if (is_to_come(&c))
-            continue;
         follow(&c, QN_FLOAT32, &forms[i]);
         compare(&c, "the device", &forms[i], &want, rtol, atol);
     }
