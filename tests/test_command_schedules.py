@@ -6,10 +6,15 @@ test_command_schedules.py QUERN [TEST]...
 import json
 import math
 import re
+import subprocess
+import sys
 import unittest
+from pathlib import Path
 
-from test_command import Folder, run, run_json  # takes QUERN from the line
+# Takes QUERN from the line.
+from test_command import Folder, quern, run, run_json
 
+ROOT = Path(__file__).parent.parent
 SMALL = ["8-relu-10", "--data", "digits", "--batch-size", 256, "--optimizer",
          "momentum", "--quiet"]
 UTF8, PLAIN = {"LC_ALL": "C.UTF-8"}, {"LC_ALL": "C"}
@@ -89,6 +94,27 @@ class Pictures(unittest.TestCase):
                 done = run("list", *args, status=2)
                 self.assertEqual(done.stdout, "")
                 self.assertIn(text, done.stderr)
+
+
+class Page(unittest.TestCase):
+    def test_it_names_all(self):
+        rows = run_json("list", "schedules")["schedules"]
+        page = (ROOT / "docs/schedules.md").read_text()
+        lines = {line.split("`")[1]: line for line in page.splitlines()
+                 if line.startswith("| `")}
+        for row in rows:
+            self.assertIn(row["name"], lines)
+            self.assertIn(f"schedules/{row['name']}.svg", page)
+            for key in row["settings"].split(", "):
+                name = key.split("=")[0]
+                self.assertIn(f"`{name}`" if name else "|",
+                              lines[row["name"]])
+
+    def test_pictures_are_those_of_the_library(self):
+        done = subprocess.run(
+            [sys.executable, ROOT / "tools/schedules_svg.py", quern,
+             "--check"], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
 
 class Runs(Folder):
