@@ -18,6 +18,7 @@ import termios
 import time
 import unittest
 from pathlib import Path
+from xml.etree import ElementTree
 
 quern = Path(sys.argv.pop(1)).resolve()
 SMALL = ["16-relu-dropout0.2-10", "--data", "digits", "--optimizer", "adam"]
@@ -207,6 +208,25 @@ class Bench(unittest.TestCase):
                     "adam,sgd").stdout.splitlines()
         self.assertEqual([line.split()[0] for line in table],
                          ["optimizer", "sgd", "adam"])
+
+
+class Performance(unittest.TestCase):
+    def test_page_and_figure_agree(self):
+        """Both come from one run of tools/bench_peers, of rules there are."""
+        docs = Path(__file__).parent.parent / "docs"
+        page = (docs / "performance.md").read_text()
+        lines = page.partition("optim: begin -->")[2].splitlines()
+        rows = [[cell.strip() for cell in line.split("|")[1:-1]]
+                for line in lines if line.startswith("| ")][2:]
+        drawn = [element.text for element in
+                 ElementTree.parse(docs / "optimizers.svg").iter()
+                 if element.tag.endswith("text")]
+        rules = [r["name"] for r in run_json("list")["optimizers"]]
+        self.assertGreater(len(rows), 0)
+        for name, _, _, _, rate, *_ in rows:
+            with self.subTest(name):
+                self.assertIn(name, rules)
+                self.assertEqual(drawn[drawn.index(name) + 1], rate)
 
 
 class Runs(Folder):

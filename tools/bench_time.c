@@ -145,10 +145,21 @@ static qn_status run_gauge(void *thing, qn_error *error)
     return qn_gauge_run(thing, error);
 }
 
+// The size, or what the device allocates at most for each array.
+static int64_t fitting_size(const qn_device *device, qn_gauge_kind kind,
+                            int64_t size)
+{
+    const uint64_t each = qn_device_describe(device)->max_alloc_size;
+    const uint64_t most = kind == QN_GAUGE_COPY ? 2 * each : each;
+    return kind == QN_GAUGE_FMA || (uint64_t)size < most ? size
+                                                         : (int64_t)most;
+}
+
 qn_gauge *open_gauge(const struct bench *bench, qn_gauge_kind kind,
                      int64_t size, struct subject *subject, int *status)
 {
     qn_error error = {0};
+    size = fitting_size(bench->device, kind, size);
     qn_gauge *gauge = qn_gauge_create(bench->device, kind, size, &error);
     if (gauge)
         *subject = (struct subject){

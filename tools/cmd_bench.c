@@ -75,6 +75,21 @@ static int run_parts(struct bench *bench, const bool is_wanted[PART_COUNT])
     return status;
 }
 
+// Runs what the words ask for on the open device.
+static int run_on_device(struct bench *bench, const bool is_wanted[PART_COUNT])
+{
+    const qn_device_info *info = qn_device_describe(bench->device);
+    if (info->type == QN_DEVICE_EMULATOR)
+        return fail("%s is an emulator, whose speed says nothing: choose a "
+                    "device (quern devices shows all)", info->name);
+    catch_interrupts();
+    say_device(bench->quiet, bench->device);
+    bench->results = json_array();
+    const int status = run_parts(bench, is_wanted);
+    json_decref(bench->results);
+    return status;
+}
+
 int run_bench(const struct command *command, int argc, const char **argv)
 {
     struct bench bench = {.command = command, .seconds = 30,
@@ -100,13 +115,8 @@ int run_bench(const struct command *command, int argc, const char **argv)
             status = parts[k].check(&bench);
     if (status == EXIT_DONE)
         bench.device = open_device(command, choice, false, &status);
-    if (bench.device) {
-        catch_interrupts();
-        say_device(bench.quiet, bench.device);
-        bench.results = json_array();
-        status = run_parts(&bench, is_wanted);
-        json_decref(bench.results);
-    }
+    if (bench.device)
+        status = run_on_device(&bench, is_wanted);
     qn_device_close(&bench.device);
     free_words(&words);
     return status;
