@@ -377,15 +377,33 @@ def load(net, tensors):
         sys.exit(f"parameters do not fit: {missing} missing, {left} left")
 
 
+# Where PyTorch has a rule, and settings of ours that it lacks, at the only
+# value that it knows.
+RULES = {"sgd": "SGD", "momentum": "SGD", "nesterov": "SGD",
+         "adagrad": "Adagrad", "adadelta": "Adadelta", "rmsprop": "RMSprop",
+         "adam": "Adam", "amsgrad": "Adam", "adamax": "Adamax",
+         "nadam": "NAdam", "radam": "RAdam", "adamw": "AdamW"}
+LACKING = {"heavy_ball": 0, "lookahead": 0, "eps_inside": 0,
+           "bias_correction": 1}
+
+
 def make_optimizer(net, config):
     told, lr = dict(config["optimizer"]), config["lr"]
     name = told.pop("name")
-    if name in ("sgd", "momentum"):
-        return torch.optim.SGD(net.parameters(), lr, **told)
-    if name == "adam":
-        betas = (told.pop("beta1"), told.pop("beta2"))
-        return torch.optim.Adam(net.parameters(), lr, betas, **told)
-    sys.exit(f"optimizer {name}: not known here")
+    if name not in RULES:
+        sys.exit(f"optimizer {name}: PyTorch has none")
+    for key, value in LACKING.items():
+        if told.pop(key, value) != value:
+            sys.exit(f"optimizer {name}: PyTorch has no {key}")
+    if "beta1" in told:
+        told["betas"] = told.pop("beta1"), told.pop("beta2")
+    if name in ("nesterov", "amsgrad"):
+        told[name] = True
+    if name == "rmsprop":
+        told["centered"] = told["centered"] != 0
+    if name == "nadam":
+        told["foreach"] = True  # without, PyTorch 1.13 multiplies mu twice
+    return getattr(torch.optim, RULES[name])(net.parameters(), lr, **told)
 
 
 class Trainer:

@@ -31,7 +31,7 @@ struct ref_vector {
 
 struct ref_rule {
     const char *name;
-    double lr;                    // defaults, PyTorch's where it has the rule
+    double lr;                    // defaults, as documented
     struct ref_hyper defaults;
     const char *takes;            // its hyper-parameters, with blanks around
     const char *slots[REF_SLOTS]; // names, as PyTorch's state
