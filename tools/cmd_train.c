@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "around.h"
 #include "bar.h"
 #include "command.h"
 #include "lr_range.h"
@@ -16,6 +17,7 @@ struct options {
     double lr, momentum, weight_decay, l1, l2;
     int64_t epochs, batch_size, micro_batch, seed, checkpoint_every, steps, log_every;
     bool json, quiet, profile, proximal, micro_statistics;
+    struct around around;
 };
 
 // All that a run needs, in the order in which it is opened.
@@ -397,6 +399,9 @@ static int run_job(struct job *job)
     if (!open_inputs(job, &status))
         return status;
     set_params(job);
+    if (!set_around(&job->options.around, job->command, job->flags,
+                    &job->params, &status))
+        return status;
     if (qn_fit_check(&job->params, &error) != QN_OK)
         return fail_with(job->command, &error);
     job->device = open_device(job->command, job->options.device,
@@ -418,6 +423,7 @@ static void close_all(struct job *job)
     qn_dataset_destroy(&job->dataset);
     qn_model_destroy(&job->model);
     qn_run_close(&job->run);
+    free_around(&job->options.around);
 }
 
 static int check_words(struct job *job, const struct words *words)
@@ -434,7 +440,7 @@ static int check_words(struct job *job, const struct words *words)
 
 // ---- flags ----
 
-enum { FLAGS_MAX = 40 };
+enum { FLAGS_MAX = 80 };
 
 static int add_flags(struct flag *flags, int count, const struct flag *more,
                      int more_count)
@@ -521,9 +527,12 @@ int run_train(const struct command *command, int argc, const char **argv)
     struct flag flags[FLAGS_MAX];
     struct words words;
     int status, count = add_recipe_flags(o, flags, 0);
+    count = add_around_flags(&o->around, flags, count);
     count = add_run_flags(o, flags, count);
-    if (!parse_flags(command, argc, argv, flags, count, &words, &status))
+    if (!parse_flags(command, argc, argv, flags, count, &words, &status)) {
+        free_around(&o->around);
         return status;
+    }
     job.flags = flags;
     status = check_words(&job, &words);
     if (status == EXIT_DONE)

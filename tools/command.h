@@ -47,6 +47,15 @@ enum flag_kind {
     FLAG_TEXT,   // const char *
     FLAG_COUNT,  // int64_t
     FLAG_NUMBER, // double
+    FLAG_LIST,   // struct flag_list, which two flags may share
+};
+
+// The values of a flag that may be repeated, in their order.
+struct flag_list {
+    struct flag_text {
+        const char *flag, *text; // they live as long as the words
+    } *items;                    // to be freed
+    int count;
 };
 
 struct flag {

@@ -8,7 +8,7 @@
 
 #include "command.h"
 
-enum { HELP_VALUE = 1000, MAX_FLAGS = 40, HELP_COLUMN = 26, HELP_WIDTH = 79 };
+enum { HELP_VALUE = 1000, MAX_FLAGS = 80, HELP_COLUMN = 26, HELP_WIDTH = 79 };
 
 // ---- help ----
 
@@ -67,6 +67,18 @@ static bool read_number(struct flag *flag, const char *text)
     return good;
 }
 
+static bool add_to_list(struct flag *flag, const char *text)
+{
+    struct flag_list *list = flag->value;
+    const size_t size = ((size_t)list->count + 1) * sizeof *list->items;
+    struct flag_text *items = *text ? realloc(list->items, size) : NULL;
+    if (!items)
+        return false;
+    list->items = items;
+    items[list->count++] = (struct flag_text){flag->name, text};
+    return true;
+}
+
 static bool read_value(struct flag *flag, const char *text)
 {
     switch (flag->kind) {
@@ -80,6 +92,8 @@ static bool read_value(struct flag *flag, const char *text)
         return read_count(flag, text);
     case FLAG_NUMBER:
         return read_number(flag, text);
+    case FLAG_LIST:
+        return add_to_list(flag, text);
     }
     return false;
 }
@@ -87,7 +101,7 @@ static bool read_value(struct flag *flag, const char *text)
 static int bad_value(const struct command *command, const struct flag *flag,
                      const char *text)
 {
-    if (flag->kind == FLAG_TEXT)
+    if (flag->kind == FLAG_TEXT || flag->kind == FLAG_LIST)
         return usage_error(command, "--%s: needs a value", flag->name);
     const char *kind = flag->kind == FLAG_COUNT ? "whole number" : "number";
     if (isinf(flag->high))

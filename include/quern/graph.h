@@ -74,6 +74,14 @@ QN_API qn_node *qn_parameter(qn_graph *graph, const char *name,
 // "buffers", otherwise as qn_parameter. Assignments change it.
 QN_API qn_node *qn_buffer(qn_graph *graph, const char *name, qn_shape shape);
 
+// From now on qn_parameter and qn_buffer declare their variables in these groups
+// instead of "parameters" and "buffers"; NULL: those. So the same model runs on
+// another set of values, such as a moving average.
+QN_API void qn_graph_alias(qn_graph *graph, const char *parameters,
+                           const char *buffers);
+// The group that qn_parameter declares in.
+QN_API const char *qn_graph_parameters(const qn_graph *graph);
+
 // A whole group as one flat tensor, the gaps of alignment included. Declare
 // all variables of the group before.
 QN_API qn_node *qn_group(qn_graph *graph, const char *group);

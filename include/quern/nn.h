@@ -297,9 +297,9 @@ typedef struct qn_checkpoint_tensor {
 QN_API bool qn_checkpoint_tensor_at(const qn_checkpoint *checkpoint, int index,
                                     qn_checkpoint_tensor *tensor);
 // Copies tensors into the store: all groups, or with `parameters_only` all but
-// those whose names begin with "optimizer." or "training.". Every variable must
-// be in the file with its dtype and shape, and every tensor of the file in the
-// store; checked for all before the first is written.
+// those whose names begin with "optimizer.", "training.", "average." or the
+// like. Every variable must be in the file with its dtype and shape, and every
+// tensor of the file in the store; checked for all before the first is written.
 QN_API qn_status qn_checkpoint_load(const qn_checkpoint *checkpoint,
                                     qn_store *store, bool parameters_only,
                                     qn_error *error);

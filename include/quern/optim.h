@@ -105,6 +105,45 @@ struct qn_parameter_options {
 };
 QN_API struct qn_parameter_options qn_parameter_options_defaults(void);
 
+// Options of all parameters whose names match `pattern`, in which '*' stands
+// for any characters and '?' for one. NAN: as they are without the group.
+struct qn_parameter_group {
+    char pattern[128]; // "*.bias"
+    double lr_scale;
+    double weight_decay;
+    double max_norm;
+    double frozen; // 0 or 1
+};
+// From text such as "*.bias:weight_decay=0,lr_scale=2".
+QN_API qn_status qn_parameter_group_parse(const char *text,
+                                          struct qn_parameter_group *group,
+                                          qn_error *error);
+// A group without options, its pattern the first `length` bytes; and one more
+// option by its name.
+QN_API qn_status qn_parameter_group_name(struct qn_parameter_group *group,
+                                         const char *pattern, size_t length,
+                                         qn_error *error);
+QN_API qn_status qn_parameter_group_set(struct qn_parameter_group *group,
+                                        const char *key, double value,
+                                        qn_error *error);
+
+// Weights are the parameters of two dimensions or more but those of
+// normalisations.
+struct qn_model_options_params {
+    bool no_decay_bias;       // weight decay on weights alone
+    double max_norm;          // of weights; a layer's own replaces it; 0: none
+    bool max_norm_per_tensor; // else per unit
+    const struct qn_parameter_group *groups; // after all else, in their order
+    int group_count;
+};
+// The options of each parameter of the graph, for struct qn_optimizer_params;
+// they live as long as the graph. `model`, which it was built from, tells which
+// parameters are of normalisations and what units are; it may be NULL. A group
+// that matches no parameter is an error of the graph.
+QN_API const struct qn_parameter_options *
+qn_model_options(const qn_model *model, qn_graph *graph,
+                 const struct qn_model_options_params *params);
+
 enum qn_average_form {
     QN_AVERAGE_FROM_START, // r = 1 - d: d average + (1 - d) x, the first values
                            // being those of the parameters

@@ -64,6 +64,18 @@ struct qn_fit_params {
     double l1, l2;           // 0; penalties on weights, which the loss while
                              // training includes: l1 sum |w| + l2/2 sum w^2
     bool proximal;           // l1 by soft thresholding, to exact zeros
+    // Clipping of gradients, 0: none (struct qn_optimizer_params).
+    double clip_value, clip_norm, clip_global_norm;
+    // Options of single parameters (struct qn_model_options_params).
+    const struct qn_parameter_group *groups;
+    int group_count;
+    bool no_decay_bias;
+    double max_norm;
+    bool max_norm_per_tensor;
+    // A moving average of the parameters with this decay, evaluated beside
+    // them (struct qn_optimizer_params); 0: none, unless ema_form is the mean.
+    double ema;
+    enum qn_average_form ema_form;
     const char *loss;        // "softmax_cross_entropy"; "huber:delta=0.5" sets
                              // more (qn_loss_parse)
     uint64_t seed;           // 0; below 2^32

@@ -127,6 +127,7 @@ struct qn_graph {
     size_t scope_ends[QN_MAX_SCOPES];
     int scope_depth;
     const struct qn_share *share; // NULL: none
+    const char *parameters, *buffers; // groups; NULL: of these names
     const char *file;
     int line;
     qn_error error;

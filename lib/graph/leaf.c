@@ -146,6 +146,21 @@ qn_node *qn_variable(qn_graph *g, const char *group, const char *name,
     return node;
 }
 
+void qn_graph_alias(qn_graph *g, const char *parameters, const char *buffers)
+{
+    if (!g)
+        return;
+    g->parameters = parameters ? qn_arena_string(&g->arena, parameters) : NULL;
+    g->buffers = buffers ? qn_arena_string(&g->arena, buffers) : NULL;
+    if ((parameters && !g->parameters) || (buffers && !g->buffers))
+        qn_graph_fail(g, QN_NO_MEMORY, "no memory for the name of a group");
+}
+
+const char *qn_graph_parameters(const qn_graph *g)
+{
+    return g->parameters ? g->parameters : "parameters";
+}
+
 // The name of a parameter, where scopes are shared that of another one.
 static const char *shared_path(struct qn_graph *g, const char *path)
 {
@@ -156,7 +171,7 @@ static const char *shared_path(struct qn_graph *g, const char *path)
             continue;
         snprintf(text, sizeof text, "%s%s", s->to, path + length);
         path = qn_arena_string(&g->arena, text);
-        if (path && !find_variable(g, "parameters", path))
+        if (path && !find_variable(g, qn_graph_parameters(g), path))
             qn_graph_fail(g, QN_BAD_ARGUMENT,
                           "shares \"%s\", which does not exist", path);
     }
@@ -168,14 +183,16 @@ qn_node *qn_parameter(qn_graph *g, const char *name, qn_shape shape)
     if (!g || g->error.status)
         return NULL;
     const char *path = shared_path(g, qn_graph_path(g, name));
-    return path ? qn_variable(g, "parameters", path, g->real, shape) : NULL;
+    return path ? qn_variable(g, qn_graph_parameters(g), path, g->real, shape)
+                : NULL;
 }
 
 qn_node *qn_buffer(qn_graph *g, const char *name, qn_shape shape)
 {
     if (!g || g->error.status)
         return NULL;
-    return qn_variable(g, "buffers", qn_graph_path(g, name), g->real, shape);
+    return qn_variable(g, g->buffers ? g->buffers : "buffers",
+                       qn_graph_path(g, name), g->real, shape);
 }
 
 int qn_group_members(qn_graph *g, const char *group, qn_node **members,

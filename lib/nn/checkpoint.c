@@ -246,16 +246,25 @@ struct match {
     bool *used;   // by index in the file
 };
 
-// What only training needs: the optimizer's slots, the trainer's metrics.
+// What only training needs: the optimizer's slots, the trainer's metrics, and
+// other values of the parameters.
 static bool is_for_training(const char *name)
 {
-    return begins_with(name, "optimizer.") || begins_with(name, "training.");
+    static const char *const starts[] = {"optimizer.", "training.",
+                                         "average.", "average_buffers.",
+                                         "lookahead."};
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
+        if (begins_with(name, starts[i]))
+            return true;
+    return false;
 }
 
 static bool is_wanted(const qn_store_entry *entry, bool parameters_only)
 {
+    char name[64];
+    snprintf(name, sizeof name, "%.60s.", entry->group);
     return entry->group[0] != '@' &&
-           !(parameters_only && is_for_training(entry->group));
+           !(parameters_only && is_for_training(name));
 }
 
 static qn_status check_tensor(const qn_checkpoint *checkpoint,

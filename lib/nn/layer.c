@@ -66,7 +66,8 @@ const struct qn_layer_key *qn_layer_key_at(const qn_layer *layer, int index)
 
 struct qn_layer_spec qn_layer_spec_make(const qn_layer *layer)
 {
-    struct qn_layer_spec spec = {.layer = layer, .l1 = NAN, .l2 = NAN};
+    struct qn_layer_spec spec = {.layer = layer, .l1 = NAN, .l2 = NAN,
+                                 .max_norm = NAN};
     const struct qn_layer_key *key;
     for (int i = 0; (key = qn_layer_key_at(layer, i)); i++)
         spec.values[i] = spec.widths[i] = key->value;

@@ -55,6 +55,9 @@ struct qn_layer {
     // "weight" beside it. NULL: no parameters.
     void (*init)(const double *values, const char *parameter,
                  const qn_shape *weight, struct qn_init_params *params);
+    // The weight is [in, out / n, ...], the rows in n equal parts: a unit is a
+    // column of a part. Returns n. NULL: a unit is a row.
+    int64_t (*column_groups)(const double *values, const qn_shape *weight);
     bool takes_many; // two inputs or more, else one
     bool mixes_samples; // training, a sample's output depends on its batch
     // Containers: their lists, ended by a NULL key. Else NULL.
@@ -102,6 +105,7 @@ struct qn_layer_spec {
     double values[QN_MAX_LAYER_KEYS];
     double widths[QN_MAX_LAYER_KEYS]; // the second numbers of pairs
     double l1, l2;                    // penalties; NAN: those of the model
+    double max_norm;                  // likewise
     struct qn_sequence *lists;        // of a container
     int list_count;
     struct qn_layer_links links;

@@ -223,6 +223,11 @@ static void init_transpose(const double *values, const char *parameter,
     qn_layer_init_weight(values + TRANSPOSE_WEIGHT, parameter, weight, params);
 }
 
+static int64_t transpose_groups(const double *values, const qn_shape *weight)
+{
+    return values[GROUPS] > 0 ? (int64_t)values[GROUPS] : weight->dims[0];
+}
+
 const struct qn_layer qn_layers_conv[] = {
     {.name = "conv",
      .formula = "y[n, o, p, q] = b[o] + sum over i, a, b of x[n, i, p stride "
@@ -236,6 +241,6 @@ const struct qn_layer qn_layers_conv[] = {
      .formula = "y[n, o, p, q] = b[o] + sum of x[n, i, s, t] W[i, o, a, b] "
                 "over p = s stride + a dilation - padding, likewise q",
      .keys = transpose_keys, .build = build_transpose,
-     .init = init_transpose},
+     .init = init_transpose, .column_groups = transpose_groups},
     {0},
 };

@@ -100,6 +100,12 @@ static qn_status read_l2(const struct qn_reader *reader,
     return read_lambda(reader, spec, "l2", json, &spec->l2);
 }
 
+static qn_status read_max_norm(const struct qn_reader *reader,
+                               struct qn_layer_spec *spec, const json_t *json)
+{
+    return read_lambda(reader, spec, "max_norm", json, &spec->max_norm);
+}
+
 static qn_status skip(const struct qn_reader *reader, struct qn_layer_spec *spec,
                       const json_t *json)
 {
@@ -116,7 +122,7 @@ static const struct key {
     {"type", false, skip},        {"name", false, read_own_name},
     {"input", false, read_input}, {"share", false, read_share},
     {"tie", true, read_tie},      {"l1", true, read_l1},
-    {"l2", true, read_l2},
+    {"l2", true, read_l2},        {"max_norm", true, read_max_norm},
 };
 
 static bool may_have(const qn_layer *layer, const struct key *key)

@@ -5,7 +5,7 @@
 #include "nn/json.h"
 #include "nn/model.h"
 
-enum { QN_COMMON_KEYS = 7 };
+enum { QN_COMMON_KEYS = 8 };
 
 // A layer being read.
 struct qn_reader {

@@ -111,6 +111,9 @@ static int write_layer(json_t *layers, const struct qn_layer_spec *spec)
         failed |= json_object_set_new(json, "l1", json_real(spec->l1));
     if (!isnan(spec->l2))
         failed |= json_object_set_new(json, "l2", json_real(spec->l2));
+    if (!isnan(spec->max_norm))
+        failed |= json_object_set_new(json, "max_norm",
+                                      json_real(spec->max_norm));
     return failed ? failed : write_lists(json, spec);
 }
 

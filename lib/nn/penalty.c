@@ -51,11 +51,12 @@ static int64_t block_count(const struct qn_node *parameter)
 // All parameters; NULL, and an error, without memory.
 static qn_node **list_parameters(qn_graph *g, int *count)
 {
-    *count = qn_group_members(g, "parameters", NULL, 0);
+    const char *group = qn_graph_parameters(g);
+    *count = qn_group_members(g, group, NULL, 0);
     qn_node **list =
         qn_arena_alloc(&g->arena, ((size_t)*count + 1) * sizeof *list);
     if (list)
-        qn_group_members(g, "parameters", list, *count);
+        qn_group_members(g, group, list, *count);
     else
         qn_graph_fail(g, QN_NO_MEMORY, "no memory for %d parameters", *count);
     return list;
@@ -105,14 +106,15 @@ qn_node *qn_penalty_sum(qn_graph *g, const struct qn_penalty *penalties)
 {
     const int64_t width = QN_GROUP_ALIGN / (int64_t)qn_dtype_size(g->real);
     bool has_l1 = false, has_l2 = false;
-    const int count = qn_group_members(g, "parameters", NULL, 0);
+    const char *group = qn_graph_parameters(g);
+    const int count = qn_group_members(g, group, NULL, 0);
     for (int i = 0; penalties && i < count; i++) {
         has_l1 |= penalties[i].l1 != 0;
         has_l2 |= penalties[i].l2 != 0;
     }
     if (!has_l1 && !has_l2)
         return qn_constant(g, 0);
-    qn_node *w = qn_reshape(g, qn_group(g, "parameters"),
+    qn_node *w = qn_reshape(g, qn_group(g, group),
                             qn_shape_of(-1, width));
     qn_node *l1 = NULL, *l2 = NULL;
     if (has_l1)

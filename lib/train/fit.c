@@ -186,8 +186,9 @@ static qn_status fill_variables(struct fit *fit, const qn_run *run,
         qn_rates_start(&fit->settings, &fit->state);
         fit->state.train_loss = fit->state.train_accuracy = (double)NAN;
         fit->state.test_loss = fit->state.test_accuracy = (double)NAN;
-        return qn_model_init(fit->settings.model, fit->store,
-                             fit->settings.seed, error);
+        QN_TRY(qn_model_init(fit->settings.model, fit->store,
+                             fit->settings.seed, error));
+        return qn_optimizer_begin(fit->store, error);
     }
     if (strcmp(fit->state.device, fingerprint) != 0)
         qn_log_write(qn_device_log(fit->device), QN_LOG_WARNING,

@@ -175,7 +175,7 @@ static qn_status read_params(struct qn_run *run, qn_error *error)
     params->schedule = run->schedule;
     params->momentum_schedule = run->momentum_schedule;
     params->resume = run->path;
-    return QN_OK;
+    return qn_around_read(run->settings, params, &run->groups, error);
 }
 
 static qn_status read_notes(struct qn_run *run, qn_error *error)
@@ -225,6 +225,7 @@ void qn_run_close(qn_run **run)
     json_decref((*run)->settings);
     free((*run)->dataset.class_names);
     free((*run)->model);
+    free((*run)->groups);
     free((*run)->schedule);
     free((*run)->momentum_schedule);
     free(*run);

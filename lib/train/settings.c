@@ -130,6 +130,8 @@ qn_status qn_settings_resolve(const struct qn_fit_params *params,
         params->loss ? params->loss : "softmax_cross_entropy";
     QN_TRY(qn_full_batch_resolve(params, settings, error));
     if (settings->minimizer.row)
+        QN_TRY(qn_around_resolve(params, settings, error));
+    if (settings->minimizer.row)
         return qn_loss_parse(loss, &settings->loss, error);
     if (settings->micro_batch >= settings->batch_size)
         settings->micro_batch = 0;
@@ -149,6 +151,7 @@ qn_status qn_settings_resolve(const struct qn_fit_params *params,
     QN_TRY(qn_optimizer_check(optimizer->optimizer, optimizer->hyper, error));
     settings->lr = params->lr > 0 ? params->lr : optimizer->optimizer->lr;
     QN_TRY(qn_rates_resolve(params, settings, error));
+    QN_TRY(qn_around_resolve(params, settings, error));
     return qn_loss_parse(loss, &settings->loss, error);
 }
 
@@ -161,10 +164,12 @@ qn_status qn_fit_check(const struct qn_fit_params *params, qn_error *error)
     if (!g)
         return qn_fail_memory(error, 1);
     qn_node *logits = qn_build_one(g, params->model, params->dataset, error);
+    qn_status status = logits ? qn_around_check(&settings, g, error)
+                              : QN_BAD_SHAPE;
     qn_graph_destroy(&g);
-    if (logits && settings.minimizer.row)
+    if (status == QN_OK && settings.minimizer.row)
         return qn_full_batch_check(&settings, error);
-    return logits ? QN_OK : QN_BAD_SHAPE;
+    return status;
 }
 
 // ---- JSON ----
@@ -212,7 +217,8 @@ static json_t *loss_json(const struct qn_loss_params *loss)
 
 json_t *qn_settings_json(const struct qn_settings *settings)
 {
-    return json_pack(
+    json_t *around = qn_around_json(settings);
+    json_t *json = json_pack(
         "{ss? so so so sf so so sf sf sb so sI sI sb sI si sI}", "label",
         settings->label, "model",
         json_loads(qn_model_json(settings->model), 0, NULL), "data",
@@ -229,6 +235,12 @@ json_t *qn_settings_json(const struct qn_settings *settings)
         qn_has_micro_statistics(settings), "seed", (json_int_t)settings->seed,
         "epochs", settings->epochs, "checkpoint_every",
         (json_int_t)settings->checkpoint_every);
+    if (json && json_object_update(json, around) != 0) {
+        json_decref(json);
+        json = NULL;
+    }
+    json_decref(around);
+    return json;
 }
 
 // ---- comparing ----

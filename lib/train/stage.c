@@ -138,6 +138,8 @@ qn_stage_optimizer(const struct qn_train_stage *stage,
     struct qn_optimizer_params optimizer = settings->optimizer;
     optimizer.penalties =
         qn_model_penalties(settings->model, stage->graph, &settings->penalty);
+    optimizer.options =
+        qn_model_options(settings->model, stage->graph, &settings->options);
     return optimizer;
 }
 

@@ -18,6 +18,7 @@ struct qn_settings {
     struct qn_minimizer_params minimizer; // instead of it; no row: none
     struct qn_loss_params loss;
     struct qn_penalty penalty; // on all weights
+    struct qn_model_options_params options;
     double lr;
     struct qn_schedule_params schedule; // of lr
     bool has_momentum_schedule;
@@ -58,6 +59,22 @@ struct qn_run_state {
 json_t *qn_state_json(const struct qn_run_state *state);
 qn_status qn_state_parse(const json_t *json, struct qn_run_state *state,
                          qn_error *error);
+
+// ---- around the optimizer's rule (around.c) ----
+
+// Fills in clipping, options and average; the optimizer is there already.
+// `params` must live as long as the settings.
+qn_status qn_around_resolve(const struct qn_fit_params *params,
+                            struct qn_settings *settings, qn_error *error);
+// Whether the options fit the parameters of a graph.
+qn_status qn_around_check(const struct qn_settings *settings, qn_graph *g,
+                          qn_error *error);
+bool qn_around_has_average(const struct qn_settings *settings);
+// The keys that config.json has of it, as an object. NULL without memory.
+json_t *qn_around_json(const struct qn_settings *settings);
+// From config.json; the caller frees `*groups`, which begins as NULL.
+qn_status qn_around_read(const json_t *json, struct qn_fit_params *params,
+                         struct qn_parameter_group **groups, qn_error *error);
 
 // ---- learning rate and momentum of each step (rate.c) ----
 
@@ -109,6 +126,7 @@ struct qn_run {
     qn_dataset dataset;
     char optimizer[512]; // "adam:beta1=0.9,..."
     char *schedule, *momentum_schedule; // JSON; may be NULL
+    struct qn_parameter_group *groups;  // may be NULL
     char *model;
 };
 
