@@ -293,6 +293,42 @@ START_TEST(chain_rides_on_the_loads_of_a_reduction)
 }
 END_TEST
 
+// A node between a product and a reduction rides on one of them, not on both.
+START_TEST(value_between_two_kernels_rides_on_one)
+{
+    const int rows = 0;
+    qn_graph *g = qn_graph_create(QN_FLOAT32);
+    qn_node *x = qn_input(g, "x", QN_FLOAT32, qn_shape_of(9, 20));
+    qn_node *w = qn_input(g, "w", QN_FLOAT32, qn_shape_of(33, 20));
+    qn_node *y = qn_relu(
+        g, qn_matmul(g, x, w, qn_matmul_params(.trans_b = true)));
+    qn_node *sum = qn_sum(g, y, qn_reduce_params(.axes = &rows,
+                                                 .axis_count = 1));
+    qn_plan *plan = make_plan(g, NULL, &sum, 1);
+    float xs[180], ws[660], sums[33];
+    for (int i = 0; i < 180; i++)
+        xs[i] = (float)(i % 7 - 3);
+    for (int i = 0; i < 660; i++)
+        ws[i] = (float)(i % 5 - 2);
+    ck_assert(qn_plan_write(plan, x, xs, sizeof xs) == QN_OK);
+    ck_assert(qn_plan_write(plan, w, ws, sizeof ws) == QN_OK);
+    run(plan);
+    read_floats(plan, sum, sums);
+    for (int n = 0; n < 33; n++) {
+        float want = 0;
+        for (int m = 0; m < 9; m++) {
+            float product = 0;
+            for (int k = 0; k < 20; k++)
+                product += xs[m * 20 + k] * ws[n * 20 + k];
+            want += product < 0 ? 0 : product;
+        }
+        ck_assert_float_eq(sums[n], want);
+    }
+    qn_plan_destroy(&plan);
+    qn_graph_destroy(&g);
+}
+END_TEST
+
 // A bias that runs along the channels, and ReLU: no launch of their own.
 START_TEST(bias_and_relu_ride_on_a_convolution)
 {
@@ -367,5 +403,6 @@ QN_CHECK_MAIN("plan", pointwise_chain_is_one_launch,
               dead_memory_is_used_again,
               bias_and_activation_ride_on_the_product,
               chain_rides_on_the_loads_of_a_reduction,
+              value_between_two_kernels_rides_on_one,
               bias_and_relu_ride_on_a_convolution,
               training_step_has_few_launches)

@@ -118,7 +118,8 @@ static void offer_loads(struct qn_plan *plan, struct step *step)
             step->kernel->inputs[operand - QN_OPERAND_IN];
         struct value *v = value_of(plan, input);
         if (plan->no_fusion || !is_pointwise(input) || v->must_store ||
-            v->is_output || v->is_uniform || v->consumers != 1 ||
+            v->is_output || v->is_uniform || v->is_tail ||
+            v->consumers != 1 ||
             input->op->writes || input->dtype != plan->graph->real) {
             qn_plan_want_memory(plan, input);
             continue;
