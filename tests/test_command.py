@@ -89,6 +89,21 @@ class Usage(unittest.TestCase):
             with self.subTest(args):
                 self.expect(2, text, *args)
 
+    def test_wrong_options_around_the_rule(self):
+        train = ["train", "8-relu-10", "--out", "/nowhere/run"]
+        for text, *args in (
+                ("the nearest is 0.weight", "--freeze", "0.weigt"),
+                ("no option is called \"decay\"", "--group", "*:decay=0"),
+                ("all 4 parameters are frozen", "--freeze", "*"),
+                ("--group: needs a value", "--group", ""),
+                ("exclude each other", "--clip-norm", 1,
+                 "--clip-global-norm", 1),
+                ("exclude each other", "--polyak", "--ema-corrected"),
+                ("has no decay", "--polyak", "--ema", 0.5),
+                ("needs ema", "--ema-corrected"),
+                ("--max-norm -1", "--max-norm", -1)):
+            self.expect(2, text, *train, *args)
+
     def test_failures_are_told_in_a_line(self):
         self.expect(1, "/nowhere", "eval", "/nowhere")
         self.expect(1, "/nowhere", "train", "--resume", "/nowhere")
@@ -329,6 +344,25 @@ class Runs(Folder):
         files = [(self.folder / str(i) / "last.safetensors").read_bytes()
                  for i in range(2)]
         self.assertEqual(files[0], files[1])
+
+    def test_groups_of_parameters(self):
+        out = self.folder / "run"
+        run("train", "8-relu-10", "--epochs", 1, "--out", out, "--quiet",
+            "--freeze", "*", "--group", "2.*:frozen=0,lr_scale=2",
+            "--clip-global-norm", 1, "--max-norm", 3, "--no-decay-bias")
+        config = json.loads((out / "config.json").read_text())
+        self.assertEqual(config["groups"],
+                         [{"pattern": "*", "frozen": 1},
+                          {"pattern": "2.*", "frozen": 0, "lr_scale": 2}])
+        self.assertEqual(config["clip_global_norm"], 1)
+        self.assertEqual(config["max_norm"], 3)
+        self.assertTrue(config["no_decay_bias"])
+        again = ["train", "--resume", out, "--epochs", 2, "--quiet"]
+        self.assertIn("has groups", run(*again, "--freeze", "0.*",
+                                        status=2).stderr)
+        self.assertIn("has max_norm 3", run(*again, "--max-norm", 2,
+                                            status=2).stderr)
+        run(*again)
 
     def test_steps_end_a_run(self):
         out = self.folder / "run"
