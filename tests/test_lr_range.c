@@ -127,10 +127,11 @@ START_TEST(it_can_be_stopped_and_leaves_one_file)
     params.out = out;
     params.user = &calls;
     params.progress = stop_at_once;
-    ck_assert_int_eq(qn_lr_range_run(qn_check_device(), &params, 1e-4, 1, 1000,
-                                     &range, &error), QN_INTERRUPTED);
+    ck_assert_int_eq(qn_lr_range_run(qn_check_device(), &params, 1e-9, 1e-8,
+                                     1000000, &range, &error),
+                     QN_INTERRUPTED);
     ck_assert_int_eq(calls, 2);
-    ck_assert(range.count > 0 && range.count < 1000);
+    ck_assert(range.count > 0 && range.count < 1000000);
     snprintf(path, sizeof path, "%s/lr_range.jsonl", out);
     ck_assert(qn_os_is_file(path));
     snprintf(path, sizeof path, "%s/last.safetensors", out);
@@ -205,10 +206,12 @@ START_TEST(faults_are_named)
         {good, 0.1, 1, 10, "begins anew"},
         {good, 0.1, 1, 10, "schedule of its own"},
         {good, 0.1, 1, 10, "did you mean adam?"},
+        {good, 0.1, 1, 10, "lbfgs searches"},
     };
     cases[4].params.resume = "somewhere";
     cases[5].params.schedule = "cosine";
     cases[6].params.optimizer = "adan";
+    cases[7].params.optimizer = "lbfgs";
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         qn_error error = {0};
         struct qn_lr_range range;

@@ -195,40 +195,71 @@ END_TEST
 
 // ---- going on ----
 
-START_TEST(scheduled_runs_go_on_bit_by_bit)
+// Every row, over 5 epochs of 4 steps, so that something happens before and
+// after each stop.
+static const struct {
+    const char *schedule, *momentum_schedule, *optimizer;
+} scheduled[] = {
+    {"constant", "exponential:k=0.1", "momentum"},
+    {"piecewise:at=2/9,factor=1/0.5/0.25,unit=step", NULL, "adam"},
+    {"step:step_size=1,gamma=0.3", "step:step_size=5,gamma=0.9,unit=step",
+     "momentum"},
+    {"multistep:milestones=1.5/3,gamma=0.3", NULL, "sgd"},
+    {"exponential:smooth=1", NULL, "adam"},
+    {"exponential10", NULL, "momentum"},
+    {"inverse_time:unit=step", NULL, "momentum"},
+    {"power:r=2,smooth=1", NULL, "momentum"},
+    {"polynomial:power=2", NULL, "adam"},
+    {"cosine", "cosine:eta_min=0.3", "momentum"},
+    {"cosine_restarts:T_0=1,T_mult=2", NULL, "momentum"},
+    {"one_cycle", NULL, "adam"},
+    {"cyclic:step_size_up=3,mode=triangular2", NULL, "momentum"},
+    {"inverse_sqrt:warmup=8", NULL, "adam"},
+    {"plateau:patience=0,threshold=0.999,factor=0.5,cooldown=1",
+     "plateau:patience=0,threshold=0.999,factor=0.7", "momentum"},
+    {"warmup:length=2.5+cosine", NULL, "momentum"},
+    {"warmup:length=7,unit=step+plateau:patience=1,threshold=0.999", NULL,
+     "adam"},
+};
+
+// Stopped within the second epoch, at the third one's end and within the
+// fourth; all settings come from the checkpoint.
+START_TEST(every_schedule_goes_on_bit_by_bit)
 {
-    static const struct {
-        const char *schedule, *momentum_schedule, *optimizer;
-    } cases[] = {
-        {"warmup:length=2,unit=step+cosine", NULL, "adam"},
-        {"one_cycle", NULL, "momentum"},
-        {"cyclic:step_size_up=3,mode=triangular2", NULL, "adam"},
-        {"plateau:patience=0,threshold=0.999,factor=0.5,cooldown=1",
-         "plateau:patience=0,threshold=0.999,factor=0.7", "momentum"},
-        {"step:step_size=1,gamma=0.3", "exponential:k=0.1", "momentum"},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct job job = {.schedule = cases[i].schedule,
-                          .momentum_schedule = cases[i].momentum_schedule,
-                          .optimizer = cases[i].optimizer, .epochs = 5};
+    for (size_t i = 0; i < sizeof scheduled / sizeof *scheduled; i++) {
+        static const int stops[] = {6, 12, 15};
+        struct job job = {.schedule = scheduled[i].schedule,
+                          .momentum_schedule = scheduled[i].momentum_schedule,
+                          .optimizer = scheduled[i].optimizer, .epochs = 5};
         qn_fit_result whole = run_well(&job);
-        for (int steps = 6; steps <= 3 * EPOCH; steps += 6) {
-            job.out = path_of("part");
-            job.resume = NULL;
-            job.steps = steps;
+        job.out = path_of("part");
+        for (int k = 0; k < 3; k++) {
+            job.steps = stops[k];
             qn_fit_result part = run_well(&job);
-            ck_assert_int_eq(part.steps, steps);
-            // All settings come from the checkpoint.
+            ck_assert_int_eq(part.steps, stops[k]);
             job.resume = job.out;
-            job.steps = 0;
-            qn_fit_result rest = run_well(&job);
-            ck_assert_int_eq(rest.steps, 5 * EPOCH);
-            ck_assert_msg(strcmp(rest.parameters_sha256,
-                                 whole.parameters_sha256) == 0,
-                          "%s: another end after going on at step %d",
-                          cases[i].schedule, steps);
         }
-        job.out = NULL;
+        job.steps = 0;
+        qn_fit_result rest = run_well(&job);
+        ck_assert_int_eq(rest.steps, 5 * EPOCH);
+        ck_assert_msg(strcmp(rest.parameters_sha256,
+                             whole.parameters_sha256) == 0,
+                      "%s: another end after stops", scheduled[i].schedule);
+    }
+}
+END_TEST
+
+START_TEST(every_schedule_is_among_them)
+{
+    const struct qn_schedule *row;
+    for (int i = 0; (row = qn_schedule_at(i)); i++) {
+        bool found = false;
+        for (size_t k = 0; k < sizeof scheduled / sizeof *scheduled; k++)
+            found |= strcspn(scheduled[k].schedule, ":+") ==
+                         strlen(row->name) &&
+                     strncmp(scheduled[k].schedule, row->name,
+                             strlen(row->name)) == 0;
+        ck_assert_msg(found, "%s is never stopped", row->name);
     }
 }
 END_TEST
@@ -317,6 +348,6 @@ END_TEST
 
 QN_CHECK_MAIN("rate", rate_reaches_the_update, momentum_reaches_the_update,
               files_tell_the_rate_of_each_step, one_cycle_gives_both,
-              plateau_follows_the_metric, scheduled_runs_go_on_bit_by_bit,
-              more_epochs_stretch_the_schedule,
+              plateau_follows_the_metric, every_schedule_goes_on_bit_by_bit,
+              every_schedule_is_among_them, more_epochs_stretch_the_schedule,
               settings_that_do_not_fit_are_refused)

@@ -35,7 +35,8 @@ static qn_status check_rates(const struct qn_fit_params *params,
                        "the loss", name);
     QN_TRY(qn_schedule_parse(params->schedule ? params->schedule : "constant",
                              &settings->schedule, error));
-    if (strcmp(settings->schedule.schedule->name, "constant") != 0)
+    if (strcmp(settings->schedule.schedule->name, "constant") != 0 ||
+        settings->schedule.has_warmup)
         return qn_fail(error, QN_BAD_ARGUMENT,
                        "%s takes no schedule of the learning rate: it "
                        "searches for the length of each step", name);

@@ -55,6 +55,11 @@ static qn_status set_up(struct range_test *test, int steps, qn_error *error)
 {
     struct qn_settings *settings = &test->settings;
     QN_TRY(qn_settings_resolve(test->params, settings, error));
+    if (settings->minimizer.row)
+        return qn_fail(error, QN_BAD_ARGUMENT,
+                       "%s searches for the length of each step itself: a "
+                       "range test of learning rates is for other optimizers",
+                       settings->minimizer.row->name);
     settings->log_every = 1; // keeps each step's loss
     // One size of batch, so one plan.
     test->dataset = *test->params->dataset;
