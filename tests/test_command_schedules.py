@@ -144,6 +144,14 @@ class Runs(Folder):
             "test_loss"], metrics[3]["test_loss"])
         self.assertEqual(again["epochs"], 4)
 
+    def test_progress_tells_schedule_and_rate(self):
+        told = run("train", *SMALL[:-1], "--epochs", 2, "--lr", 0.5,
+                   "--schedule", "step:unit=epoch,step_size=1", "--out",
+                   self.folder / "run").stderr
+        self.assertRegex(told, r"(?m)^lr +step:step_size=1$")
+        self.assertRegex(told, r"(?m)^epoch 1/2: .*, lr 0\.5$")
+        self.assertRegex(told, r"(?m)^epoch 2/2: .*, lr 0\.05$")
+
     def test_resume_in_the_middle(self):
         for schedule in ("warmup:length=3,unit=step+cosine", "one_cycle",
                          "plateau:patience=0,threshold=0.99,factor=0.5"):

@@ -455,7 +455,7 @@ START_TEST(faults_are_named)
         {"multistep", "needs milestones, such as"},
         {"multistep:milestones=30/20", "must rise"},
         {"multistep:milestones=30//40", "numbers with slashes"},
-        {"piecewise:at=1/2,factor=1/2", "need 3 factors"},
+        {"piecewise:at=1/2,factor=1/2", "factor has 2 numbers and needs 3"},
         {"one_cycle:three_phase=1,pct_start=0.6", "0.5 at most"},
         {"cyclic:base_lr=2,max_lr=1", "must not exceed max_lr"},
         {"cosine+step", "only a warmup"},

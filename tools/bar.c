@@ -106,9 +106,9 @@ static void print_plain(const qn_progress *p)
 {
     fprintf(stderr,
             "epoch %d/%d: loss %.4f, accuracy %.2f %%, test loss %.4f, test "
-            "accuracy %.2f %%, %.0f samples/s\n", p->epoch, p->epochs,
-            p->loss, 100 * p->accuracy, p->test_loss,
-            100 * p->test_accuracy, p->samples_per_second);
+            "accuracy %.2f %%, %.0f samples/s, lr %.4g\n", p->epoch,
+            p->epochs, p->loss, 100 * p->accuracy, p->test_loss,
+            100 * p->test_accuracy, p->samples_per_second, p->lr);
 }
 
 // A row of the table, as many columns as fit.
@@ -119,8 +119,9 @@ static void print_row(const qn_progress *p, int width)
         int width;
     } columns[] = {{"epoch", 9},      {"test acc", 11}, {"test loss", 11},
                    {"train acc", 11}, {"train loss", 12}, {"samples/s", 12},
-                   {"time", 9}};
-    char cells[7][SHORT_TEXT];
+                   {"time", 9},       {"lr", 11}};
+    enum { COUNT = sizeof columns / sizeof *columns };
+    char cells[COUNT][SHORT_TEXT];
     snprintf(cells[0], SHORT_TEXT, "%d/%d", p->epoch, p->epochs);
     snprintf(cells[1], SHORT_TEXT, "%.2f %%", 100 * p->test_accuracy);
     snprintf(cells[2], SHORT_TEXT, "%.4f", p->test_loss);
@@ -128,8 +129,9 @@ static void print_row(const qn_progress *p, int width)
     snprintf(cells[4], SHORT_TEXT, "%.4f", p->loss);
     text_count(cells[5], (int64_t)p->samples_per_second);
     text_time(cells[6], p->seconds);
+    snprintf(cells[7], SHORT_TEXT, "%.4g", p->lr);
     int count = 0, used = 0;
-    while (count < 7 && used + columns[count].width < width)
+    while (count < COUNT && used + columns[count].width < width)
         used += columns[count++].width;
     if (!header_is_shown && terminal_has_color(stderr))
         fputs("\033[2m", stderr);

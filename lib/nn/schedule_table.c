@@ -73,10 +73,10 @@ static qn_status check_piecewise(params_t *p, qn_error *error)
 {
     if (p->list_counts[1] != p->list_counts[0] + 1)
         return qn_fail(error, QN_BAD_ARGUMENT,
-                       "schedule piecewise: %d points in \"at\" need %d "
-                       "factors, the first one for what comes before them, "
-                       "and there are %d", p->list_counts[0],
-                       p->list_counts[0] + 1, p->list_counts[1]);
+                       "schedule piecewise: factor has %d numbers and needs "
+                       "%d, one more than at, since the first one is for "
+                       "what comes before", p->list_counts[1],
+                       p->list_counts[0] + 1);
     return check_rising(p, "at", error);
 }
 
