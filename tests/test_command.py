@@ -422,6 +422,23 @@ class Runs(Folder):
         self.assertEqual(done.stdout, "")
         self.assertRegex(done.stderr, "^quern: .* step .*learning rate.*\n$")
         self.assertFalse((self.folder / "run/last.safetensors").exists())
+        done = run("train", "32-32-10", "--optimizer", "sgd", "--lr", 1e6,
+                   "--on-nan", "skip", "--out", self.folder / "run",
+                   "--quiet", "--json", status=1)
+        self.assertRegex(done.stderr, "in a row were skipped")
+        done = run("train", "10", "--on-nan", "hope", "--out",
+                   self.folder / "run", status=2)
+        self.assertIn("must be stop or skip", done.stderr)
+
+    def test_skipping_nothing_changes_nothing(self):
+        stop, skip = (run_json("train", *SMALL, "--epochs", 1, "--out",
+                               self.folder / how, "--quiet", "--on-nan", how)
+                      for how in ("stop", "skip"))
+        self.assertEqual(skip["parameters_sha256"], stop["parameters_sha256"])
+        self.assertEqual(skip["train_loss"], stop["train_loss"])
+        self.assertEqual(skip["skipped_steps"], 0)
+        config = json.loads((self.folder / "skip/config.json").read_text())
+        self.assertEqual(config["on_nan"], "skip")
 
     def test_profile_prints_a_table(self):
         done = run("train", *SMALL, "--epochs", 1, "--out",

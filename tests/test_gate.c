@@ -1,8 +1,10 @@
-// The update's gate and its watch: which steps change what, bit by bit.
+// The update's gate and its watch, and the gate of assignments: which steps
+// change what, bit by bit.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "graph/graph.h"
 #include "qn_check.h"
 #include "quern/op.h"
 #include "quern/optim.h"
@@ -283,8 +285,115 @@ START_TEST(bad_gradient_shuts_the_gate)
 }
 END_TEST
 
+// ---- assignments ----
+
+// total += x, hits (int32) = x rounded, last = 2 x: the first two are declared
+// before the gate, the last one after it.
+struct assigner {
+    qn_graph *g;
+    qn_store *store;
+    qn_plan *plan;
+    qn_node *x, *gate;
+};
+
+static void begin_assigning(struct assigner *a)
+{
+    qn_error error = {0};
+    qn_graph *g = qn_graph_create(QN_FLOAT32);
+    const qn_shape shape = qn_shape_of(2, 3);
+    *a = (struct assigner){.g = g};
+    a->x = qn_input(g, "x", QN_FLOAT32, shape);
+    qn_node *raw = qn_input(g, "gate", QN_FLOAT32, qn_shape_of(1));
+    qn_node *total = qn_variable(g, "s", "total", QN_FLOAT32, shape);
+    qn_node *hits = qn_variable(g, "i", "hits", QN_INT32, shape);
+    qn_node *last = qn_variable(g, "s", "last", QN_FLOAT32, shape);
+    qn_assign(g, total, qn_add(g, total, a->x));
+    qn_assign(g, hits, qn_cast(g, a->x, QN_INT32));
+    a->gate = raw;
+    ck_assert_int_eq(qn_assign_gate(g, qn_neg(g, raw)), QN_OK);
+    qn_assign(g, last, qn_scale(g, a->x, 2));
+    ck_assert_ok(qn_graph_verify(g, &error), error);
+    a->store = qn_store_create(qn_check_device(), &error);
+    ck_assert_ok(qn_store_add(a->store, g, &error), error);
+    const struct qn_plan_params plan = {.graph = g, .store = a->store};
+    a->plan = qn_plan_create(qn_check_device(), &plan, &error);
+    ck_assert_msg(a->plan != NULL, "%s", error.text);
+}
+
+static void expect_values(struct assigner *a, float total, int hits,
+                          float last)
+{
+    float totals[6], lasts[6];
+    int32_t counts[6];
+    qn_error error;
+    qn_store *store = a->store;
+    ck_assert_ok(qn_store_read(store, qn_store_find(store, "s", "total"),
+                               totals, sizeof totals, &error), error);
+    ck_assert_ok(qn_store_read(store, qn_store_find(store, "i", "hits"),
+                               counts, sizeof counts, &error), error);
+    ck_assert_ok(qn_store_read(store, qn_store_find(store, "s", "last"),
+                               lasts, sizeof lasts, &error), error);
+    for (int i = 0; i < 6; i++) {
+        ck_assert(totals[i] == total);
+        ck_assert_int_eq(counts[i], hits);
+        ck_assert(lasts[i] == last || (isnan(last) && isnan(lasts[i])));
+    }
+}
+
+static void assign(struct assigner *a, float x, float gate)
+{
+    const float values[6] = {x, x, x, x, x, x};
+    qn_plan_write(a->plan, a->x, values, sizeof values);
+    qn_plan_write(a->plan, a->gate, &gate, sizeof gate);
+    ck_assert_int_eq(qn_plan_run(a->plan), QN_OK);
+}
+
+START_TEST(gated_assignments_wait)
+{
+    struct assigner a;
+    begin_assigning(&a);
+    assign(&a, 3, -1e38f);
+    expect_values(&a, 3, 3, 6);
+    for (int k = 0; k < 3; k++) {
+        assign(&a, NAN, shut[k]);
+        expect_values(&a, 3, 3, NAN);
+        assign(&a, 7, shut[k]);
+        expect_values(&a, 3, 3, 14);
+    }
+    assign(&a, 4, 0);
+    expect_values(&a, 7, 4, 8);
+    qn_plan_destroy(&a.plan);
+    qn_store_destroy(&a.store);
+    qn_graph_destroy(&a.g);
+}
+END_TEST
+
+static void expect_refusal(qn_graph *g, const char *want)
+{
+    qn_error error = {0};
+    ck_assert_int_eq(qn_graph_check(g, &error), QN_BAD_ARGUMENT);
+    ck_assert_msg(strstr(error.text, want) != NULL, "%s", error.text);
+    qn_graph_destroy(&g);
+}
+
+START_TEST(assignments_that_are_read_have_no_gate)
+{
+    qn_graph *g = qn_graph_create(QN_FLOAT32);
+    qn_node *x = qn_variable(g, "s", "x", QN_FLOAT32, qn_shape_of(2));
+    qn_node *y = qn_variable(g, "s", "y", QN_FLOAT32, qn_shape_of(2));
+    qn_assign(g, y, qn_assign(g, x, qn_neg(g, x)));
+    ck_assert_int_eq(qn_assign_gate(g, qn_constant(g, 1)), QN_BAD_ARGUMENT);
+    expect_refusal(g, "\"x\" is read");
+    g = qn_graph_create(QN_FLOAT32);
+    x = qn_variable(g, "s", "x", QN_FLOAT32, qn_shape_of(2));
+    ck_assert_int_eq(qn_assign_gate(g, x), QN_BAD_ARGUMENT);
+    expect_refusal(g, "not one number");
+}
+END_TEST
+
 QN_CHECK_MAIN("gate", gate_leaves_steps_out, watched_gate_stays_shut,
               watch_changes_nothing_else,
               watch_keeps_the_first_bad_step_of_each_chunk,
               finite_gradients_are_none_of_the_watchs,
-              bad_gradient_shuts_the_gate)
+              bad_gradient_shuts_the_gate, gated_assignments_wait,
+              assignments_that_are_read_have_no_gate)

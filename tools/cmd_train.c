@@ -12,7 +12,7 @@
 enum { PATH_SIZE = 1024, RUNS_MAX = 100000 };
 
 struct options {
-    const char *data, *device, *out, *resume, *optimizer, *loss;
+    const char *data, *device, *out, *resume, *optimizer, *loss, *on_nan;
     const char *schedule, *momentum_schedule, *lr_range;
     double lr, momentum, weight_decay, l1, l2;
     int64_t epochs, batch_size, micro_batch, seed, checkpoint_every, steps, log_every;
@@ -146,6 +146,8 @@ static void set_params(struct job *job)
         params->l2 = options->l2;
     if (is_given(job, "proximal"))
         params->proximal = options->proximal;
+    if (is_given(job, "on-nan"))
+        params->on_nan = options->on_nan;
     if (is_given(job, "seed"))
         params->seed = (uint64_t)options->seed;
     if (is_given(job, "checkpoint-every"))
@@ -243,11 +245,12 @@ static int print_result_json(const struct job *job,
                              const qn_fit_result *result)
 {
     json_t *json = json_pack(
-        "{ss ss? ss sI si sI so so so so so so so si so ss sb ss ss?}", "device",
+        "{ss ss? ss sI si sI sI so so so so so so so si so ss sb ss ss?}", "device",
         qn_device_describe(job->device)->name, "model", job->params.label,
         "data", job->dataset->name, "parameters",
         (json_int_t)result->parameters, "epochs", result->epochs, "steps",
-        (json_int_t)result->steps, "seconds", json_number(result->seconds),
+        (json_int_t)result->steps, "skipped_steps",
+        (json_int_t)result->skipped_steps, "seconds", json_number(result->seconds),
         "first_step_seconds",
         result->first_step_seconds > 0
             ? json_number(result->first_step_seconds)
@@ -275,6 +278,10 @@ static void print_result(const struct job *job, const qn_fit_result *result)
     else if (result->epochs < job->params.epochs && !result->interrupted)
         printf("stopped after %lld steps, as asked; go on by: quern train "
                "--resume %s\n", (long long)result->steps, job->out);
+    if (result->skipped_steps)
+        printf("%lld of %lld steps were skipped: their loss or gradient was "
+               "not finite\n", (long long)result->skipped_steps,
+               (long long)result->steps);
     if (result->epochs == 0)
         return;
     printf("test accuracy %.2f %%, test loss %.4f after %d epochs "
@@ -501,6 +508,9 @@ static int add_recipe_flags(struct options *o, struct flag *flags, int count)
 static int add_run_flags(struct options *o, struct flag *flags, int count)
 {
     const struct flag more[] = {
+        {"on-nan", "WHAT", "stop at a loss or gradient that is not finite, or "
+         "skip its step [stop]",
+         FLAG_TEXT, &o->on_nan, 0, 0, false},
         {"seed", "N", "of first values, order of samples, draws [0]",
          FLAG_COUNT, &o->seed, 0, 4294967295.0, false},
         {"out", "DIR", "run folder [runs/MODEL-DATA-NUMBER]", FLAG_TEXT,

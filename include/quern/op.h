@@ -321,6 +321,11 @@ QN_API qn_node *qn_adaptive_avg_pool(qn_graph *g, qn_node *x, int64_t height,
 // The variable becomes x at the end of the step; readers in this step see its
 // old value. At most one assignment per variable and graph.
 QN_API qn_node *qn_assign(qn_graph *g, qn_node *variable, qn_node *x);
+// Makes all assignments declared so far depend on the scalar `gate`: in a run
+// in which it is not finite their variables stay as they are. Not those of
+// updates (optim.h), which have gates of their own. Replaces the assignments,
+// so no node may read one. int32 variables keep values below 2^24 exactly.
+QN_API qn_status qn_assign_gate(qn_graph *g, qn_node *gate);
 
 // ---- gradients ----
 // out[i] = d loss / d wrt[i] (zeros where loss does not depend on it). `loss`
@@ -434,6 +439,7 @@ QN_API int qn_op_describe(int index, qn_op_info *info);
 #define qn_random_bernoulli(g, ...) qn_random_bernoulli(QN_AT(g), __VA_ARGS__)
 #define qn_dropconnect(g, ...) qn_dropconnect(QN_AT(g), __VA_ARGS__)
 #define qn_assign(g, ...) qn_assign(QN_AT(g), __VA_ARGS__)
+#define qn_assign_gate(g, ...) qn_assign_gate(QN_AT(g), __VA_ARGS__)
 #define qn_gradients(g, ...) qn_gradients(QN_AT(g), __VA_ARGS__)
 #endif
 

@@ -33,6 +33,7 @@ typedef struct qn_progress {
     double test_accuracy;
     double lr;       // of the last step, as the schedule had it
     double momentum; // likewise; NAN where no schedule changes it
+    int64_t skipped_steps; // in all, see `on_nan`
 } qn_progress;
 
 struct qn_fit_params {
@@ -78,6 +79,11 @@ struct qn_fit_params {
     enum qn_average_form ema_form;
     const char *loss;        // "softmax_cross_entropy"; "huber:delta=0.5" sets
                              // more (qn_loss_parse)
+    // A loss or gradient that is not finite: "stop" ends the run and says why;
+    // "skip" leaves the whole step out, so that it changes no state at all, and
+    // ends the run after 100 such steps in a row or an epoch of nothing else
+    // (docs/training.md). NULL: "stop".
+    const char *on_nan;
     uint64_t seed;           // 0; below 2^32
     const char *out;         // run folder; NULL: no files are written, or with
                              // `resume` the folder of that run
@@ -112,6 +118,7 @@ typedef struct qn_fit_result {
     int64_t parameters;
     int epochs;    // done in all, with those before a resume
     int64_t steps; // likewise
+    int64_t skipped_steps; // of these, see `on_nan`
     double seconds;            // of this call
     double first_step_seconds; // from the start of the process until the first
                                // step had really ended; 0 without a step

@@ -160,6 +160,26 @@ static bool inputs_fit(struct qn_graph *g, const struct qn_op *op,
     return true;
 }
 
+bool qn_node_remove(struct qn_node *node)
+{
+    struct qn_graph *g = node->graph;
+    struct qn_node *before = NULL;
+    for (struct qn_node *other = g->first; other; other = other->next) {
+        for (int i = 0; i < other->input_count; i++)
+            if (other->inputs[i] == node)
+                return false;
+        if (other->next == node)
+            before = other;
+    }
+    *(before ? &before->next : &g->first) = node->next;
+    if (g->last == node)
+        g->last = before;
+    for (struct qn_node *other = node->next; other; other = other->next)
+        other->id--;
+    g->node_count--;
+    return true;
+}
+
 struct qn_node *qn_node_create(struct qn_graph *g, const struct qn_op *op,
                                struct qn_node *const *inputs, int input_count,
                                const double *p, const void *params,

@@ -141,6 +141,9 @@ struct qn_node *qn_node_create(struct qn_graph *g, const struct qn_op *op,
                                const double *p, const void *params,
                                size_t params_size);
 
+// Takes a node out of the graph. False where another one reads it.
+bool qn_node_remove(struct qn_node *node);
+
 // Records the graph's first error with row, scope and place of the call.
 qn_status qn_node_fail(struct qn_node *node, qn_status status,
                        const char *format, ...) QN_PRINTF(3, 4);

@@ -44,6 +44,7 @@ struct fit {
     bool stop;          // asked for by the callback
     double last_save;   // when last.safetensors was written
     bool is_unsaved;    // epochs came after it
+    int64_t told_step;  // the last one that was told to be skipped
 };
 
 static bool has_folder(const struct fit *fit)
@@ -82,7 +83,8 @@ static qn_progress describe(const struct fit *fit)
     int64_t count = settings->dataset->train_count;
     int64_t per_epoch = (count + step_size(fit) - 1) / step_size(fit);
     const struct qn_reading *reading = &fit->reading;
-    double samples = reading->sample ? (double)reading->sample : 1;
+    int64_t counted = reading->sample - reading->skipped_samples;
+    double samples = counted ? (double)counted : 1;
     double per_second = rate(fit);
     int64_t steps = per_epoch * settings->epochs;
     steps = steps < settings->max_steps ? steps : settings->max_steps;
@@ -98,7 +100,7 @@ static qn_progress describe(const struct fit *fit)
         .steps = steps,
         .sample = reading->sample,
         .samples = count,
-        .loss = reading->sample ? reading->loss_sum / samples : (double)NAN,
+        .loss = counted ? reading->loss_sum / samples : (double)NAN,
         .accuracy = reading->correct / samples,
         .samples_per_second = per_second,
         .seconds = qn_os_seconds() - fit->start,
@@ -108,6 +110,7 @@ static qn_progress describe(const struct fit *fit)
         .test_accuracy = (double)NAN,
         .lr = qn_rates_lr(settings, &fit->state, last),
         .momentum = qn_rates_momentum(settings, &fit->state, last),
+        .skipped_steps = reading->skipped,
     };
 }
 
@@ -241,6 +244,7 @@ static qn_status set_up(struct fit *fit, const qn_run *run, qn_error *error)
     QN_TRY(open_folder(fit, run, error));
     if (run)
         fit->state = run->state;
+    fit->told_step = fit->state.step;
     qn_progress start = describe(fit);
     call_back(fit, &start);
     QN_TRY(build(fit, error));
@@ -278,30 +282,20 @@ static qn_status save(struct fit *fit, const char *name, qn_error *error)
 
 // ---- what was read back ----
 
-static qn_status check_reading(const struct fit *fit, qn_error *error)
+static qn_status check_reading(struct fit *fit, qn_error *error)
 {
-    const struct qn_reading *reading = &fit->reading;
-    if (reading->bad_step == 0 && reading->bad_gradient == 0)
-        return QN_OK;
-    const bool is_gradient =
-        reading->bad_gradient && (reading->bad_step == 0 ||
-                                  reading->bad_gradient < reading->bad_step);
-    const int64_t step =
-        is_gradient ? reading->bad_gradient : reading->bad_step;
-    struct qn_nan nan = {
+    if (fit->full_batch)
+        return QN_OK; // tells itself
+    const struct qn_nan nan = {
         .device = fit->device,
         .store = fit->store,
         .settings = &fit->settings,
+        .state = &fit->state,
         .update = qn_stepper_update(fit->stepper),
         .order = fit->feed.order,
-        .step = step,
-        .lr = qn_rates_lr(&fit->settings, &fit->state, step - 1),
-        .is_gradient = is_gradient,
+        .has_folder = has_folder(fit),
     };
-    qn_error why = {0};
-    qn_nan_explain(&nan, &why);
-    return qn_fail(error, QN_NOT_FINITE, "%s%s", why.text,
-                   has_folder(fit) ? "; the last good checkpoint stays" : "");
+    return qn_nan_check(&nan, &fit->reading, &fit->told_step, error);
 }
 
 // ---- steps ----
@@ -422,7 +416,10 @@ static qn_status after_step(struct fit *fit, bool is_first, qn_error *error)
 static qn_status begin_epoch(struct fit *fit, qn_error *error)
 {
     const struct qn_settings *settings = &fit->settings;
-    fit->reading = (struct qn_reading){.step = fit->state.step};
+    fit->reading = (struct qn_reading){.step = fit->state.step,
+                                       .skipped = fit->reading.skipped};
+    if (!fit->full_batch && fit->state.sample == 0)
+        QN_TRY(qn_skips_begin_epoch(fit->store, error));
     if (!fit->full_batch)
         QN_TRY(qn_feed_shuffle(&fit->feed, fit->store, settings->seed,
                                fit->state.epoch + 1, error));
@@ -596,6 +593,7 @@ static qn_status fill_result(struct fit *fit, qn_error *error)
     result->parameters = qn_count_parameters(fit->store);
     result->epochs = state->epoch;
     result->steps = state->step;
+    QN_TRY(qn_skips_count(fit->store, &result->skipped_steps, error));
     result->seconds = qn_os_seconds() - fit->start;
     result->samples_per_second =
         fit->busy_seconds > 0

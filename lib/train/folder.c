@@ -110,8 +110,9 @@ qn_status qn_folder_add_metrics(const char *folder, const qn_progress *end,
                                 qn_error *error)
 {
     json_t *json = json_pack(
-        "{si sI so so so so so so so so*}", "epoch", end->epoch, "step",
-        (json_int_t)end->step, "train_loss", number(end->loss),
+        "{si sI sI so so so so so so so so*}", "epoch", end->epoch, "step",
+        (json_int_t)end->step, "skipped_steps",
+        (json_int_t)end->skipped_steps, "train_loss", number(end->loss),
         "train_accuracy", number(end->accuracy), "test_loss",
         number(end->test_loss), "test_accuracy", number(end->test_accuracy),
         "lr", number(end->lr), "seconds", number(end->seconds),

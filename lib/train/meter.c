@@ -16,6 +16,15 @@
 // Seconds between two readings.
 static const double period = 0.03;
 
+// The variables of the group that are read.
+enum { LOSS, CORRECT, BAD, SKIPPED, ROW, FIRST, LAST, SAMPLES, METRICS };
+static const char *const names[METRICS] = {
+    [LOSS] = QN_METRIC_LOSS,   [CORRECT] = QN_METRIC_CORRECT,
+    [BAD] = QN_METRIC_BAD,     [SKIPPED] = QN_METRIC_SKIPPED,
+    [ROW] = QN_METRIC_ROW,     [FIRST] = QN_METRIC_FIRST,
+    [LAST] = QN_METRIC_LAST,   [SAMPLES] = QN_METRIC_SAMPLES,
+};
+
 struct place {
     struct qn_readback *readback, *watch;
     bool is_busy;
@@ -29,7 +38,7 @@ struct qn_meter {
     int64_t since;    // steps since the last copy was enqueued
     double last_time; // when a reading came in
     int64_t last_step;
-    int64_t loss_at, correct_at, bad_at; // bytes into the group
+    int64_t at[METRICS]; // bytes into the group
     int chunk_count; // that the optimizer watches
 };
 
@@ -54,9 +63,8 @@ static qn_status set_up(struct qn_meter *meter, qn_store *store,
     const int index = qn_store_find(store, QN_GROUP_WATCH, "chunks");
     if (index >= 0 && qn_store_entry_at(store, index, &entry) == QN_OK)
         meter->chunk_count = (int)qn_shape_count(&entry.shape) - 1;
-    QN_TRY(find_metric(store, QN_METRIC_LOSS, &meter->loss_at, error));
-    QN_TRY(find_metric(store, QN_METRIC_CORRECT, &meter->correct_at, error));
-    QN_TRY(find_metric(store, QN_METRIC_BAD, &meter->bad_at, error));
+    for (int i = 0; i < METRICS; i++)
+        QN_TRY(find_metric(store, names[i], &meter->at[i], error));
     for (int i = 0; i < 2; i++) {
         struct place *place = &meter->places[i];
         QN_TRY(qn_readback_create(buffer, &place->readback, error));
@@ -121,11 +129,18 @@ static qn_status take(struct qn_meter *meter, struct place *place,
     *reading = (struct qn_reading){
         .step = place->step,
         .sample = place->sample,
-        .loss_sum = float_at(data, meter->loss_at),
-        .correct = float_at(data, meter->correct_at),
-        .bad_step = (int64_t)float_at(data, meter->bad_at),
+        .loss_sum = float_at(data, meter->at[LOSS]),
+        .correct = float_at(data, meter->at[CORRECT]),
+        .bad_step = (int64_t)float_at(data, meter->at[BAD]),
         .bad_gradient = watch ? first_step(watch, meter->chunk_count) : 0,
+        .skipped = (int64_t)float_at(data, meter->at[SKIPPED]),
+        .in_a_row = (int64_t)float_at(data, meter->at[ROW]),
+        .skipped_last = (int64_t)float_at(data, meter->at[LAST]),
+        .skipped_samples = (int64_t)float_at(data, meter->at[SAMPLES]),
     };
+    for (int i = 0; i < QN_FIRST_SKIPPED; i++)
+        reading->skipped_first[i] = (int64_t)float_at(
+            data, meter->at[FIRST] + i * (int64_t)sizeof(float));
     place->is_busy = false;
     return QN_OK;
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "graph/graph.h"
+#include "quern/op.h"
 #include "train/train.h"
 
 // Magnitudes beyond which parameters and samples are called huge: networks in
@@ -108,6 +109,9 @@ struct finding {
     int layer;
     struct sight output, input;
     double most_input, most_logit;
+    bool has_bad_loss; // of what was looked at
+    int parameter;     // of the gradients the nearest to the output that is
+                       // not finite; -1: none is, or they were not asked for
     int64_t samples; // of the batch, or of the part of it that was looked at
 };
 
@@ -117,8 +121,10 @@ struct rerun {
     struct qn_train_stage stage;
     int64_t sample, count; // the step's batch
     int64_t offset;        // of the part that was run, in the batch
-    int layer_count;
-    qn_node **outputs; // the part's samples, then each layer's output
+    int layer_count, parameter_count;
+    // The part's samples, each layer's output, the loss, perhaps gradients.
+    qn_node **outputs;
+    int output_count;
 };
 
 static int64_t steps_per_epoch(const struct qn_settings *settings)
@@ -137,18 +143,18 @@ static void find_batch(const struct qn_nan *at, struct rerun *rerun)
         rerun->count = batch;
 }
 
-static qn_status build(const struct qn_nan *at, struct rerun *rerun,
-                       qn_error *error)
+static qn_status build_logits(const struct qn_nan *at, struct rerun *rerun,
+                              qn_node **logits, qn_node **labels,
+                              qn_error *error)
 {
     const struct qn_settings *settings = at->settings;
     struct qn_train_stage *stage = &rerun->stage;
     qn_graph *g = stage->graph = qn_graph_create(QN_FLOAT32);
     rerun->layer_count = qn_model_layer_count(settings->model);
-    rerun->outputs = calloc((size_t)rerun->layer_count + 1, sizeof(qn_node *));
+    rerun->outputs = calloc((size_t)rerun->layer_count + 2, sizeof(qn_node *));
     if (!g || !rerun->outputs)
         return qn_fail_memory(error, 1);
-    qn_node *labels;
-    qn_stage_take(stage, settings->dataset, &rerun->outputs[0], &labels);
+    qn_stage_take(stage, settings->dataset, &rerun->outputs[0], labels);
     stage->seed = qn_scalar(g, "seed");
     stage->step = qn_scalar(g, "step");
     if (settings->micro_batch)
@@ -159,9 +165,41 @@ static qn_status build(const struct qn_nan *at, struct rerun *rerun,
         .step = stage->step,
         .first = stage->offset,
         .layer_outputs = rerun->outputs + 1};
-    if (!qn_build_logits(g, rerun->outputs[0], settings->model,
-                         settings->dataset, &params, error))
-        return QN_BAD_SHAPE;
+    *logits = qn_build_logits(g, rerun->outputs[0], settings->model,
+                              settings->dataset, &params, error);
+    return *logits ? QN_OK : QN_BAD_SHAPE;
+}
+
+static qn_status add_gradients(struct rerun *rerun, qn_node *loss,
+                               qn_error *error)
+{
+    qn_graph *g = rerun->stage.graph;
+    const int before = rerun->output_count;
+    const int count = qn_group_members(g, "parameters", NULL, 0);
+    const size_t size = (size_t)(before + 2 * count) * sizeof(qn_node *);
+    qn_node **outputs = realloc(rerun->outputs, size);
+    if (!outputs)
+        return qn_fail_memory(error, size);
+    rerun->outputs = outputs;
+    // The parameters behind the gradients: they are not read.
+    qn_group_members(g, "parameters", outputs + before + count, count);
+    rerun->parameter_count = count;
+    rerun->output_count += count;
+    return qn_gradients(g, loss, outputs + before + count, count,
+                        outputs + before);
+}
+
+static qn_status build(const struct qn_nan *at, struct rerun *rerun,
+                       qn_error *error)
+{
+    qn_node *logits = NULL, *labels = NULL;
+    QN_TRY(build_logits(at, rerun, &logits, &labels, error));
+    qn_graph *g = rerun->stage.graph;
+    qn_node *loss = qn_loss_build(g, &at->settings->loss, logits, labels);
+    rerun->outputs[rerun->layer_count + 1] = loss;
+    rerun->output_count = rerun->layer_count + 2;
+    if (at->was_skipped)
+        add_gradients(rerun, loss, error);
     return qn_graph_check(g, error);
 }
 
@@ -173,7 +211,7 @@ static qn_status run(const struct qn_nan *at, struct rerun *rerun,
         .graph = stage->graph,
         .store = at->store,
         .outputs = rerun->outputs,
-        .output_count = rerun->layer_count + 1};
+        .output_count = rerun->output_count};
     qn_plan *plan = stage->plan = qn_plan_create(at->device, &params, error);
     if (!plan)
         return QN_DEVICE;
@@ -187,7 +225,8 @@ static qn_status run(const struct qn_nan *at, struct rerun *rerun,
 }
 
 static qn_status look_at_output(const struct rerun *rerun, int i,
-                                struct sight *sight, qn_error *error)
+                                int64_t samples, struct sight *sight,
+                                qn_error *error)
 {
     const qn_node *node = rerun->outputs[i];
     const int64_t count = qn_shape_count(qn_node_shape(node));
@@ -195,12 +234,27 @@ static qn_status look_at_output(const struct rerun *rerun, int i,
     float *values = malloc(size);
     if (!values)
         return qn_fail_memory(error, size);
-    qn_status status = qn_plan_read(rerun->stage.plan, node, values, size);
+    qn_status status =
+        qn_plan_read(rerun->stage.plan, node, values, size);
     if (status == QN_OK)
-        *sight = look(values, rerun->stage.batch,
-                      count / rerun->stage.batch);
+        *sight = look(values, samples, count / samples);
     free(values);
     return status;
+}
+
+static qn_status look_at_loss(const struct rerun *rerun,
+                              struct finding *found, qn_error *error)
+{
+    struct sight sight;
+    const int loss = rerun->layer_count + 1;
+    QN_TRY(look_at_output(rerun, loss, 1, &sight, error));
+    found->has_bad_loss = sight.samples != 0;
+    for (int i = 0; i < rerun->parameter_count; i++) {
+        QN_TRY(look_at_output(rerun, loss + 1 + i, 1, &sight, error));
+        if (sight.samples)
+            found->parameter = i;
+    }
+    return QN_OK;
 }
 
 // Containers stand before their layers in the list, but their output comes
@@ -215,7 +269,8 @@ static qn_status look_at_layers(const struct rerun *rerun,
     qn_status status = QN_OK;
     int bad = -1, before = 0;
     for (int i = 0; i <= logits && status == QN_OK; i++) {
-        status = look_at_output(rerun, i, &sights[i], error);
+        status = look_at_output(rerun, i, rerun->stage.batch, &sights[i],
+                                error);
         if (sights[i].samples &&
             (bad < 0 || rerun->outputs[i]->id <= rerun->outputs[bad]->id))
             bad = i;
@@ -241,6 +296,8 @@ static qn_status repeat_part(struct finding *found, struct rerun *rerun,
         status = run(found->at, rerun, error);
     if (status == QN_OK)
         status = look_at_layers(rerun, found, error);
+    if (status == QN_OK)
+        status = look_at_loss(rerun, found, error);
     found->output.first += rerun->sample + rerun->offset;
     found->samples = rerun->stage.batch;
     qn_train_stage_finish(&rerun->stage);
@@ -248,13 +305,14 @@ static qn_status repeat_part(struct finding *found, struct rerun *rerun,
     return status;
 }
 
-// Part by part, until a layer's output is not finite.
+// Part by part, until something is not finite.
 static qn_status repeat_step(struct finding *found, qn_error *error)
 {
     const int64_t part = found->at->settings->micro_batch;
     struct rerun rerun = {0};
     find_batch(found->at, &rerun);
-    while (found->layer < 0 && rerun.offset < rerun.count) {
+    while (found->layer < 0 && !found->has_bad_loss &&
+           found->parameter < 0 && rerun.offset < rerun.count) {
         int64_t size = rerun.count - rerun.offset;
         if (part && size > part)
             size = part;
@@ -313,6 +371,11 @@ static qn_status find_weight(struct finding *found, qn_error *error)
 
 // ---- in words ----
 
+static double rate_of(const struct qn_nan *at)
+{
+    return qn_rates_lr(at->settings, at->state, at->step - 1);
+}
+
 struct words {
     char text[1200];
     size_t used;
@@ -342,8 +405,10 @@ static void say_where(struct words *words, const struct finding *found)
     const struct qn_nan *at = found->at;
     const struct sight *output = &found->output;
     if (found->layer < 0) {
-        say(words, "no layer's output is, up to %.3g; the loss %s of it is "
-                   "not", found->most_logit, at->settings->loss.loss->name);
+        say(words, "the layers' outputs are, the last up to %.3g; %s of it is "
+                   "not", found->most_logit,
+            found->has_bad_loss ? at->settings->loss.loss->name
+                                : "with the penalties the loss");
         return;
     }
     say_layer(words, at->settings->model, found->layer);
@@ -368,16 +433,16 @@ static void say_weight(struct words *words, const struct finding *found)
             found->name, before->most);
     else if (now->samples)
         say(words, "%s has become %s: the learning rate %g is too high for "
-                   "%s", found->name, kind(now), found->at->lr, rule);
+                   "%s", found->name, kind(now), rate_of(found->at), rule);
     else
         say(words, "%s has grown from %.3g to %.3g: the learning rate %g is "
                    "too high for %s", found->name, before->most, now->most,
-            found->at->lr, rule);
+            rate_of(found->at), rule);
 }
 
 static void say_cause(struct words *words, const struct finding *found)
 {
-    const double lr = found->at->lr;
+    const double lr = rate_of(found->at);
     say(words, ". Likely cause: ");
     if (found->most_input > huge_input)
         say(words, "samples as large as %.3g: scale them to about 1",
@@ -398,20 +463,11 @@ static void say_cause(struct words *words, const struct finding *found)
 
 // ---- a loss ----
 
-static void explain_loss(const struct qn_nan *at, struct words *words)
+static void explain_loss(const struct finding *found, struct words *words)
 {
-    struct finding found = {.at = at, .layer = -1};
-    qn_error error = {0};
-    // What cannot be seen, say for want of memory, is left out.
-    if (repeat_step(&found, &error) != QN_OK ||
-        find_weight(&found, &error) != QN_OK) {
-        say(words, "; why cannot be told (%s). A learning rate below %g may "
-                   "help", error.text, at->lr);
-        return;
-    }
     say(words, ": ");
-    say_where(words, &found);
-    say_cause(words, &found);
+    say_where(words, found);
+    say_cause(words, found);
 }
 
 // ---- a gradient ----
@@ -434,11 +490,11 @@ static int find_culprit(const struct qn_nan *at)
     return culprit;
 }
 
-static void explain_gradient(const struct qn_nan *at, struct words *words)
+static void explain_gradient(const struct qn_nan *at, int culprit,
+                             struct words *words)
 {
     const qn_model *model = at->settings->model;
     qn_store_entry entry;
-    const int culprit = find_culprit(at);
     if (culprit >= 0 && find_parameter(at->store, culprit, &entry) >= 0) {
         const int layer = owner_of(model, entry.name);
         say(words, " in %s, of all such the nearest to the output", entry.name);
@@ -449,19 +505,49 @@ static void explain_gradient(const struct qn_nan *at, struct words *words)
     }
     say(words, ", though the loss is. Likely cause: a derivative that "
                "overflows or divides by 0, as that of a root at 0; a learning "
-               "rate below %g or clipped gradients may help", at->lr);
+               "rate below %g or clipped gradients may help", rate_of(at));
+}
+
+// ---- a step ----
+
+static void begin(const struct qn_nan *at, bool is_gradient,
+                  struct words *words)
+{
+    const char *what = is_gradient ? "gradient" : "loss";
+    const int64_t step = at->step;
+    const int64_t epoch = (step - 1) / steps_per_epoch(at->settings) + 1;
+    if (at->was_skipped)
+        say(words, "%lld steps in a row were skipped, up to step %lld (epoch "
+                   "%lld), whose %s is not finite", (long long)at->in_a_row,
+            (long long)step, (long long)epoch, what);
+    else
+        say(words, "the %s is not finite at step %lld (epoch %lld)", what,
+            (long long)step, (long long)epoch);
 }
 
 qn_status qn_nan_explain(const struct qn_nan *at, qn_error *error)
 {
-    const int64_t per_epoch = steps_per_epoch(at->settings);
     struct words words = {.used = 0};
-    say(&words, "the %s is not finite at step %lld (epoch %lld)",
-        at->is_gradient ? "gradient" : "loss", (long long)at->step,
-        (long long)((at->step - 1) / per_epoch + 1));
-    if (at->is_gradient)
-        explain_gradient(at, &words);
+    struct finding found = {.at = at, .layer = -1, .parameter = -1};
+    qn_error why = {0};
+    if (at->is_gradient) {
+        begin(at, true, &words);
+        explain_gradient(at, find_culprit(at), &words);
+        return qn_fail(error, QN_NOT_FINITE, "%s", words.text);
+    }
+    qn_status status = repeat_step(&found, &why);
+    const bool is_gradient =
+        found.parameter >= 0 && found.layer < 0 && !found.has_bad_loss;
+    if (status == QN_OK && !is_gradient)
+        status = find_weight(&found, &why);
+    begin(at, is_gradient, &words);
+    // What cannot be seen, say for want of memory, is left out.
+    if (status != QN_OK)
+        say(&words, "; why cannot be told (%s). A learning rate below %g may "
+                    "help", why.text, rate_of(at));
+    else if (is_gradient)
+        explain_gradient(at, found.parameter, &words);
     else
-        explain_loss(at, &words);
+        explain_loss(&found, &words);
     return qn_fail(error, QN_NOT_FINITE, "%s", words.text);
 }

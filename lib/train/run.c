@@ -169,6 +169,8 @@ static qn_status read_params(struct qn_run *run, qn_error *error)
         json_object_get(run->settings, "micro_batch"));
     params->allow_micro_statistics =
         json_is_true(json_object_get(run->settings, "micro_statistics"));
+    params->on_nan =
+        json_string_value(json_object_get(run->settings, "on_nan"));
     params->optimizer = run->optimizer;
     run->schedule = read_schedule(run, "schedule");
     run->momentum_schedule = read_schedule(run, "momentum_schedule");

@@ -93,6 +93,26 @@ static qn_status read_optimizer(const char *text,
 
 // ---- checking ----
 
+// Statistics of a step's first parts move before the last one is known.
+static qn_status read_on_nan(const char *text, struct qn_settings *settings,
+                             qn_error *error)
+{
+    settings->skips_nan = text && strcmp(text, "skip") == 0;
+    if (text && !settings->skips_nan && strcmp(text, "stop") != 0)
+        return qn_fail(error, QN_BAD_ARGUMENT,
+                       "on_nan is \"%.60s\" and must be stop or skip", text);
+    if (settings->skips_nan && settings->minimizer.row)
+        return qn_fail(error, QN_BAD_ARGUMENT,
+                       "%s has no steps to skip, as it searches along the "
+                       "loss of all samples: leave out on_nan",
+                       settings->minimizer.row->name);
+    if (settings->skips_nan && qn_has_micro_statistics(settings))
+        return qn_fail(error, QN_BAD_ARGUMENT,
+                       "steps cannot be skipped whole with statistics over "
+                       "micro-batches: take whole batches, or on_nan stop");
+    return QN_OK;
+}
+
 qn_status qn_settings_resolve(const struct qn_fit_params *params,
                               struct qn_settings *settings, qn_error *error)
 {
@@ -129,6 +149,7 @@ qn_status qn_settings_resolve(const struct qn_fit_params *params,
     const char *loss =
         params->loss ? params->loss : "softmax_cross_entropy";
     QN_TRY(qn_full_batch_resolve(params, settings, error));
+    QN_TRY(read_on_nan(params->on_nan, settings, error));
     if (settings->minimizer.row)
         QN_TRY(qn_around_resolve(params, settings, error));
     if (settings->minimizer.row)
@@ -219,7 +240,7 @@ json_t *qn_settings_json(const struct qn_settings *settings)
 {
     json_t *around = qn_around_json(settings);
     json_t *json = json_pack(
-        "{ss? so so so sf so so sf sf sb so sI sI sb sI si sI}", "label",
+        "{ss? so so so sf so so sf sf sb so sI sI sb ss sI si sI}", "label",
         settings->label, "model",
         json_loads(qn_model_json(settings->model), 0, NULL), "data",
         dataset_json(settings->dataset), "optimizer",
@@ -232,7 +253,9 @@ json_t *qn_settings_json(const struct qn_settings *settings)
         "batch_size",
         (json_int_t)settings->batch_size, "micro_batch",
         (json_int_t)settings->micro_batch, "micro_statistics",
-        qn_has_micro_statistics(settings), "seed", (json_int_t)settings->seed,
+        qn_has_micro_statistics(settings), "on_nan",
+        settings->skips_nan ? "skip" : "stop", "seed",
+        (json_int_t)settings->seed,
         "epochs", settings->epochs, "checkpoint_every",
         (json_int_t)settings->checkpoint_every);
     if (json && json_object_update(json, around) != 0) {
@@ -250,7 +273,8 @@ static bool may_differ(const char *key)
 {
     static const char *const keys[] = {"epochs", "checkpoint_every", "label",
                                        "origin", "name", "class_names",
-                                       "micro_batch", "micro_statistics"};
+                                       "micro_batch", "micro_statistics",
+                                       "on_nan"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (strcmp(key, keys[i]) == 0)
             return true;

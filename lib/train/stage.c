@@ -111,22 +111,85 @@ static void add_up(struct qn_train_stage *stage, qn_node *sum, qn_node *x)
               qn_add(g, qn_select(g, stage->fresh, zero, sum), x));
 }
 
+// 1 where x is finite, else 0.
+static qn_node *is_finite(qn_graph *g, qn_node *x)
+{
+    return qn_less_equal(g, qn_abs(g, x), qn_constant(g, FLT_MAX));
+}
+
+// The first step whose loss is not finite.
+static void add_bad_step(struct qn_train_stage *stage, qn_node *bad_step,
+                         qn_node *loss)
+{
+    qn_graph *g = stage->graph;
+    qn_node *now = qn_select(g, is_finite(g, loss), qn_constant(g, 0),
+                             stage->step);
+    qn_assign(g, bad_step, qn_select(g, bad_step, bad_step, now));
+}
+
+// What is known of skipped steps. The variables are there in any case, so that
+// a run may begin or cease to skip when it goes on.
+struct skips {
+    qn_node *count, *row, *first, *last, *samples;
+};
+
+static struct skips declare_skips(qn_graph *g)
+{
+    return (struct skips){
+        .count = declare_metric(g, QN_METRIC_SKIPPED),
+        .row = declare_metric(g, QN_METRIC_ROW),
+        .first = qn_variable(g, QN_GROUP_METRICS, QN_METRIC_FIRST, QN_FLOAT32,
+                             qn_shape_of(QN_FIRST_SKIPPED)),
+        .last = declare_metric(g, QN_METRIC_LAST),
+        .samples = declare_metric(g, QN_METRIC_SAMPLES),
+    };
+}
+
+static void count_skips(struct qn_train_stage *stage, const struct skips *skips,
+                        qn_node *counts, qn_node *samples)
+{
+    qn_graph *g = stage->graph;
+    float places[QN_FIRST_SKIPPED];
+    for (int i = 0; i < QN_FIRST_SKIPPED; i++)
+        places[i] = (float)i;
+    qn_node *zero = qn_constant(g, 0), *one = qn_constant(g, 1);
+    qn_node *place = qn_constant_data(g, QN_FLOAT32,
+                                      qn_shape_of(QN_FIRST_SKIPPED), places);
+    // No place for a step that counts.
+    qn_node *now = qn_select(g, counts, qn_constant(g, -1), skips->count);
+    add_up(stage, skips->samples, qn_select(g, counts, zero, samples));
+    qn_assign(g, skips->count,
+              qn_add(g, skips->count, qn_select(g, counts, zero, one)));
+    qn_assign(g, skips->row,
+              qn_select(g, counts, zero, qn_add(g, skips->row, one)));
+    qn_assign(g, skips->first,
+              qn_select(g, qn_equal(g, place, now), stage->step,
+                        skips->first));
+    qn_assign(g, skips->last,
+              qn_select(g, counts, skips->last, stage->step));
+}
+
 static void add_metrics(struct qn_train_stage *stage, qn_node *loss,
-                        qn_node *right, qn_node *samples)
+                        qn_node *right, qn_node *samples, bool skips_bad)
 {
     qn_graph *g = stage->graph;
     qn_node *loss_sum = declare_metric(g, QN_METRIC_LOSS);
     qn_node *correct = declare_metric(g, QN_METRIC_CORRECT);
     qn_node *bad_step = declare_metric(g, QN_METRIC_BAD);
+    const struct skips skips = declare_skips(g);
     stage->fresh = qn_scalar(g, "fresh");
-    add_up(stage, loss_sum, qn_mul(g, loss, samples));
-    add_up(stage, correct, right);
-    // False for infinities and NaN.
-    qn_node *is_finite = qn_less_equal(g, qn_abs(g, loss),
-                                       qn_constant(g, FLT_MAX));
-    qn_node *zero = qn_constant(g, 0);
-    qn_node *now = qn_select(g, is_finite, zero, stage->step);
-    qn_assign(g, bad_step, qn_select(g, bad_step, bad_step, now));
+    qn_node *sum = qn_mul(g, loss, samples);
+    if (skips_bad) {
+        qn_node *zero = qn_constant(g, 0);
+        qn_node *counts = is_finite(g, stage->update.gate);
+        add_up(stage, loss_sum, qn_select(g, counts, sum, zero));
+        add_up(stage, correct, qn_select(g, counts, right, zero));
+        count_skips(stage, &skips, counts, samples);
+    } else {
+        add_up(stage, loss_sum, sum);
+        add_up(stage, correct, right);
+        add_bad_step(stage, bad_step, loss);
+    }
 }
 
 // ---- the update ----
@@ -143,6 +206,26 @@ qn_stage_optimizer(const struct qn_train_stage *stage,
     return optimizer;
 }
 
+// What is not finite stops the parameters, in this step or for good; the host
+// reads of it late. After too many steps in a row it is for good as well.
+static void gate_update(struct qn_train_stage *stage,
+                        const struct qn_settings *settings, qn_node *loss,
+                        struct qn_optimizer_params *optimizer)
+{
+    qn_graph *g = stage->graph;
+    optimizer->gate = loss;
+    optimizer->is_watched = !settings->skips_nan;
+    optimizer->needs_finite_gradient = settings->skips_nan;
+    if (!settings->skips_nan)
+        return;
+    qn_node *row = qn_reshape(g, declare_metric(g, QN_METRIC_ROW),
+                              (qn_shape){0});
+    qn_node *is_patient =
+        qn_less(g, row, qn_constant(g, QN_MOST_SKIPPED));
+    optimizer->gate =
+        qn_add(g, loss, qn_div(g, qn_constant(g, 1), is_patient));
+}
+
 void qn_stage_update(struct qn_train_stage *stage,
                      const struct qn_settings *settings,
                      const struct qn_optimizer_params *optimizer,
@@ -151,14 +234,15 @@ void qn_stage_update(struct qn_train_stage *stage,
     qn_graph *g = stage->graph;
     const qn_shape one = qn_shape_of(1);
     qn_node *loss = outcome->loss;
-    // What is not finite stops the parameters; the host reads of it late.
     struct qn_optimizer_params gated = *optimizer;
-    gated.gate = loss;
-    gated.is_watched = true;
+    gate_update(stage, settings, loss, &gated);
     qn_optimizer_apply(g, outcome->gradient, &gated, &stage->update);
+    if (settings->skips_nan)
+        qn_assign_gate(g, stage->update.gate);
     if (optimizer->penalties)
         loss = qn_add(g, loss, qn_penalty_sum(g, optimizer->penalties));
-    add_metrics(stage, loss, outcome->right, outcome->samples);
+    add_metrics(stage, loss, outcome->right, outcome->samples,
+                settings->skips_nan);
     if (settings->log_every)
         qn_assign(g, qn_variable(g, QN_GROUP_LOSS, QN_METRIC_NOW, QN_FLOAT32,
                                  one), qn_reshape(g, loss, one));

@@ -30,6 +30,7 @@ struct qn_settings {
     int64_t checkpoint_every;
     int64_t max_steps; // INT64_MAX: all
     int64_t log_every;
+    bool skips_nan;
     uint64_t seed;
     const char *label;
 };
@@ -278,6 +279,14 @@ qn_status qn_stage_build_apply(struct qn_train_stage *stage,
 #define QN_METRIC_LOSS "loss_sum"
 #define QN_METRIC_CORRECT "correct"
 #define QN_METRIC_BAD "bad_step"
+// Where bad steps are skipped: how many so far, and in a row; the numbers of the
+// first ones and of the last; and how many samples of this epoch they had.
+#define QN_METRIC_SKIPPED "skipped"
+#define QN_METRIC_ROW "skipped_in_a_row"
+#define QN_METRIC_FIRST "skipped_first"
+#define QN_METRIC_LAST "skipped_last"
+#define QN_METRIC_SAMPLES "skipped_samples"
+enum { QN_FIRST_SKIPPED = 8, QN_MOST_SKIPPED = 100 };
 // The loss of the last step, in a group of its own and only where steps are
 // logged.
 #define QN_METRIC_NOW "loss"
@@ -319,22 +328,6 @@ qn_stepper_update(const struct qn_stepper *stepper);
 // Enqueues a step and returns.
 qn_status qn_stepper_run(struct qn_stepper *stepper,
                          const struct qn_step *step, qn_error *error);
-
-// ---- what is not finite (nan.c) ----
-
-// A step whose loss or gradient is not finite, the first one of its run.
-struct qn_nan {
-    qn_device *device;
-    qn_store *store; // its parameters are those of that step, and lost after
-    const struct qn_settings *settings;
-    const struct qn_optimizer_update *update;
-    const int32_t *order; // of the samples in its epoch
-    int64_t step;
-    double lr;
-    bool is_gradient; // the loss was finite
-};
-// Fails with a text that names step, layer, sample and likely cause.
-qn_status qn_nan_explain(const struct qn_nan *at, qn_error *error);
 
 // ---- the whole data set at once (full_batch.c) ----
 
@@ -422,6 +415,9 @@ struct qn_reading {
     double loss_sum, correct;
     int64_t bad_step;     // the first whose loss was not finite; 0: none
     int64_t bad_gradient; // the first whose gradient was not finite; 0: none
+    int64_t skipped, in_a_row; // steps
+    int64_t skipped_first[QN_FIRST_SKIPPED], skipped_last;
+    int64_t skipped_samples; // of this epoch
 };
 qn_status qn_meter_create(qn_store *store, struct qn_meter **out,
                           qn_error *error);
@@ -434,5 +430,34 @@ qn_status qn_meter_tick(struct qn_meter *meter, int64_t step, int64_t sample,
 qn_status qn_meter_finish(struct qn_meter *meter, int64_t step,
                           int64_t sample, struct qn_reading *reading,
                           qn_error *error);
+
+// ---- what is not finite (nan.c, skip.c) ----
+
+// A step whose loss or gradient is not finite.
+struct qn_nan {
+    qn_device *device;
+    qn_store *store; // its parameters are those of that step, and lost after
+    const struct qn_settings *settings;
+    const struct qn_run_state *state;
+    const struct qn_optimizer_update *update;
+    const int32_t *order; // of the samples in its epoch
+    bool has_folder;      // for checkpoints
+    int64_t step;
+    bool is_gradient; // the loss was finite
+    bool was_skipped; // as `in_a_row` were up to it; `is_gradient` is not known
+    int64_t in_a_row;
+};
+// Fails with a text that names step, layer, sample and likely cause.
+qn_status qn_nan_explain(const struct qn_nan *at, qn_error *error);
+// Fails so if `reading` tells of a step that ends the run, of which `run` lacks
+// the step alone. Warns of steps that were skipped after step `*told`, which it
+// moves on.
+qn_status qn_nan_check(const struct qn_nan *run,
+                       const struct qn_reading *reading, int64_t *told,
+                       qn_error *error);
+
+qn_status qn_skips_begin_epoch(qn_store *store, qn_error *error);
+// How many so far.
+qn_status qn_skips_count(qn_store *store, int64_t *count, qn_error *error);
 
 #endif
