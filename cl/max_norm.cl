@@ -4,7 +4,7 @@
 //
 //   units[U][5]   of a unit: first element in x, runs of elements, from run to
 //                 run, elements of a run, number of its parameter
-//   coefficients[P][6]  of a parameter, see optim.cl; the last one is `most`
+//   coefficients[P][7]  of a parameter, see optim.cl; the sixth is `most`
 //   x[N]          parameters, updated in place
 //   gate[1]       GATE 1: nothing changes where it is not finite
 //   watch[C + 1]  WATCH 1, of the rule's launch: nor if the last one is set
@@ -87,7 +87,7 @@ void max_norm(global const int *units, global const REAL *coefficients,
         global const int *unit = units + 5 * u;
         const long at = unit[0], runs = unit[1], between = unit[2];
         const long length = unit[3];
-        const REAL most = coefficients[6 * unit[4] + 5];
+        const REAL most = coefficients[7 * unit[4] + 5];
         RV sum = K(0), rest = K(0);
         EACH_PART
             const RV w = load_real(x + i, m);

@@ -8,10 +8,10 @@
 //   chunks[C][4]   pieces of one parameter each: first element in x, first in
 //                  dx, elements (a multiple of 64: groups are padded to 512
 //                  bytes), number of the parameter
-//   coefficients[P][6]  of a parameter: learning rate scale, L2 (with weight
+//   coefficients[P][7]  of a parameter: learning rate scale, L2 (with weight
 //                  decay), decoupled weight decay, L1, proximal L1, maximum
 //                  norm (MAX_NORM 1; 0: none): see max_norm.cl, which then
-//                  updates the average too
+//                  updates the average too; 0: the rule's ratio is 1
 //   tensors[P][2]  first chunk of a parameter and how many it has
 //   norms[C][3]    of each chunk, see gradient_norms
 //   gate[1]        GATE 1: nothing changes where it is not finite
@@ -153,6 +153,7 @@ struct chunk {
     REAL decay; // what decoupled decay takes off: lr times it
     REAL clip;  // factor of the gradient
     bool is_bounded;     // MAX_NORM: a second launch follows
+    bool has_trust;
     REAL norm_g, norm_x; // TRUST: of its parameter, the gradient clipped
 };
 
@@ -161,7 +162,7 @@ static inline struct chunk read_chunk(global const int *chunk,
                                       const REAL lr)
 {
     struct chunk a;
-    global const REAL *c = coefficients + 6 * chunk[3];
+    global const REAL *c = coefficients + 7 * chunk[3];
     a.at = chunk[0];
     a.shift = chunk[1] - chunk[0];
     a.count = chunk[2];
@@ -171,6 +172,7 @@ static inline struct chunk read_chunk(global const int *chunk,
     a.decay = lr * c[0] * c[2];
     a.l1 = c[3];
     a.threshold = lr * c[0] * c[4];
+    a.has_trust = c[6] != 0;
     a.is_bounded = MAX_NORM && c[5] > 0;
     a.clip = 1;
     a.norm_g = a.norm_x = 0;
@@ -544,7 +546,7 @@ RULE lars(HEAD, global REAL *v, const REAL rate, const REAL trust,
           const REAL eps, TAIL)
 {
     BEGIN_CHUNK
-        const bool has_ratio = a.norm_x > 0 && a.norm_g > 0;
+        const bool has_ratio = a.has_trust && a.norm_x > 0 && a.norm_g > 0;
         const REAL below = fma(a.l2, a.norm_x, a.norm_g) + eps;
         const REAL ratio = has_ratio ? trust * a.norm_x / below : 1;
         const REAL take = lr * a.scale * ratio;
@@ -570,7 +572,7 @@ RULE lamb(HEAD, global REAL *m, global REAL *v, const REAL first_scale,
 {
     LOCAL_SUMS
     BEGIN_CHUNK
-        const REAL decay = coefficients[6 * a.tensor + 2];
+        const REAL decay = coefficients[7 * a.tensor + 2];
         RV sum_d = K(0), sum_x = K(0);
     BEGIN_ELEMENTS
         MOMENTS
@@ -597,13 +599,14 @@ RULE lamb_apply(HEAD, global REAL *m, global REAL *v, const REAL first_scale,
     int known = -1;
     REAL ratio = 1;
     EACH_CHUNK
-        const REAL decay = coefficients[6 * a.tensor + 2];
+        const REAL decay = coefficients[7 * a.tensor + 2];
         if (known != a.tensor) {
             const int from = places[2 * a.tensor];
             const int many = places[2 * a.tensor + 1];
             const REAL norm_d = norm_of(sums, from, many, 0, group_sums);
             const REAL norm_x = norm_of(sums, from, many, 1, group_sums);
-            ratio = norm_x > 0 && norm_d > 0 ? norm_x / norm_d : 1;
+            const bool has_ratio = a.has_trust && norm_x > 0 && norm_d > 0;
+            ratio = has_ratio ? norm_x / norm_d : 1;
             known = a.tensor;
         }
         a.decay = 0; // the direction has it

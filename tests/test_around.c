@@ -136,6 +136,7 @@ START_TEST(groups_are_read)
     expect_bad_group("*:lr_scale=-1", "lr_scale is -1 and must be from 0");
     expect_bad_group("*:lr_scale=nan", "must be from 0");
     expect_bad_group("*:frozen=0.5", "must be 0 or 1");
+    expect_bad_group("*:trust=2", "trust is 2 and must be 0 or 1");
 }
 END_TEST
 
@@ -304,6 +305,8 @@ START_TEST(settings_are_checked)
     p.groups = &group;
     p.group_count = 1;
     expect_fault(p, "all 4 parameters are frozen");
+    group = group_of("*.bias:trust=0");
+    expect_fault(p, "sgd has no trust ratio");
     group = group_of("7.*:frozen=1");
     expect_fault(p, "no parameter's name matches \"7.*\"");
     p.optimizer = "lbfgs";

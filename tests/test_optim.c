@@ -306,6 +306,33 @@ START_TEST(norms_go_with_clipping)
 }
 END_TEST
 
+// The second tensor keeps the whole rate.
+START_TEST(tensors_go_without_ratio)
+{
+    static struct rule_reference r;
+    static const struct rule_settings rules[] = {
+        {"lars", 0.1, {{"weight_decay", 0.1}}}, {"lamb", 0.01, {{0}}}};
+    for (int i = 0; i < 2; i++) {
+        struct qn_parameter_options options[MAX_TENSORS];
+        struct rule_run run;
+        struct qn_optimizer_params params = rule_params(&rules[i]);
+        for (int k = 0; k < MAX_TENSORS; k++)
+            options[k] = qn_parameter_options_defaults();
+        options[1].has_trust = false;
+        params.options = options;
+        rule_problem_make(&problem, QN_FLOAT32, 130, 5, 3);
+        rule_reference_begin(&r, &problem, &rules[i]);
+        r.vectors[1].is_exempt = true;
+        rule_run_begin(&run, &problem, params);
+        rule_run_advance(&run, rules[i].lr, 1, 4);
+        for (int step = 1; step <= 4; step++)
+            rule_reference_step(&r, &problem, rule_lr(rules[i].lr, step));
+        rule_expect_state(&run, &r, 1e-5, 5e-6);
+        rule_run_finish(&run);
+    }
+}
+END_TEST
+
 // A bad element anywhere stops both of LAMB's launches, LARS's one.
 START_TEST(bad_gradients_change_nothing)
 {
@@ -411,6 +438,17 @@ START_TEST(wrong_settings_are_named)
     qn_graph_check(g, &error);
     ck_assert_ptr_nonnull(strstr(error.text, "no parameters"));
     qn_graph_destroy(&g);
+    g = qn_graph_create(QN_FLOAT32);
+    struct qn_parameter_options options = qn_parameter_options_defaults();
+    options.has_trust = false;
+    params.options = &options;
+    ck_assert_int_eq(qn_optimizer_build(g, rule_problem_loss(g, &problem),
+                                        &params, &update),
+                     QN_BAD_ARGUMENT);
+    error = (qn_error){0};
+    qn_graph_check(g, &error);
+    ck_assert_ptr_nonnull(strstr(error.text, "leave trust=0 to lars"));
+    qn_graph_destroy(&g);
 }
 END_TEST
 
@@ -458,4 +496,5 @@ QN_CHECK_MAIN("optim", rows_are_complete, wrong_settings_are_named,
               large_groups_are_covered, first_step_of_adam_is_exact,
               late_steps_are_not_corrected, runs_repeat_bit_by_bit,
               update_is_one_launch, padding_stays_zero,
-              norms_go_with_clipping, bad_gradients_change_nothing)
+              norms_go_with_clipping, bad_gradients_change_nothing,
+              tensors_go_without_ratio)

@@ -18,7 +18,7 @@ int add_around_flags(struct around *a, struct flag *flags, int count)
          FLAG_NUMBER, &a->clip_global_norm, 1e-30, 1e30, false},
         {"group", "P:K=V",
          "parameters whose names match P, such as *.bias, get lr_scale, "
-         "weight_decay, max_norm or frozen; repeatable, later ones win",
+         "weight_decay, max_norm, frozen or trust; repeatable, later win",
          FLAG_LIST, &a->groups, 0, 0, false},
         {"freeze", "P",
          "do not train parameters whose names match P; repeatable",

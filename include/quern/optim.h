@@ -58,6 +58,7 @@ struct qn_optimizer {
     // weight_decay x, instead of adding weight_decay x to the gradient.
     bool is_decoupled;
     bool wants_norms; // the kernel asks for those of its parameter
+    bool has_trust;   // there is a ratio that options can turn off
     // The numbers that the kernel takes besides lr, worked out in double
     // precision for each step. `hyper` has this step's momentum in it.
     int constant_count;
@@ -102,6 +103,8 @@ struct qn_parameter_options {
     double max_norm;
     enum qn_units units;
     int64_t unit_groups; // 1
+    bool has_trust;      // false: the ratio that lars and lamb have for each
+                         // tensor is 1
 };
 QN_API struct qn_parameter_options qn_parameter_options_defaults(void);
 
@@ -113,6 +116,7 @@ struct qn_parameter_group {
     double weight_decay;
     double max_norm;
     double frozen; // 0 or 1
+    double trust;  // 0 or 1, for lars and lamb: has_trust
 };
 // From text such as "*.bias:weight_decay=0,lr_scale=2".
 QN_API qn_status qn_parameter_group_parse(const char *text,

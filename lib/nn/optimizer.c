@@ -73,7 +73,8 @@ qn_status qn_optimizer_check(const struct qn_optimizer *optimizer,
 struct qn_parameter_options qn_parameter_options_defaults(void)
 {
     return (struct qn_parameter_options){
-        .lr_scale = 1, .weight_decay = (double)NAN, .unit_groups = 1};
+        .lr_scale = 1, .weight_decay = (double)NAN, .unit_groups = 1,
+        .has_trust = true};
 }
 
 struct qn_optimizer_params

@@ -102,6 +102,7 @@ static struct qn_parameter_options options_of(const struct build *b, int i)
 static qn_status check_options(const struct build *b, int i)
 {
     const struct qn_parameter_options options = options_of(b, i);
+    const struct qn_optimizer *rule = b->params->optimizer;
     const struct {
         const char *name;
         double value;
@@ -117,6 +118,11 @@ static qn_status check_options(const struct build *b, int i)
                                  "from 0 to 1e+30",
                                  b->parameters[i]->name, numbers[k].name,
                                  numbers[k].value);
+    if (!options.has_trust && !rule->has_trust)
+        return qn_graph_fail(b->g, QN_BAD_ARGUMENT,
+                             "parameter %s is to go without a trust ratio, "
+                             "but %s has none: leave trust=0 to lars and lamb",
+                             b->parameters[i]->name, rule->name);
     return QN_OK;
 }
 
@@ -242,6 +248,7 @@ static void fill_coefficients(struct build *b, int i, double *row)
     row[QN_COEFFICIENT_DECAY] = rule->is_decoupled ? decay : 0;
     row[QN_COEFFICIENT_L1] = penalty.proximal ? 0 : penalty.l1;
     row[QN_COEFFICIENT_PROXIMAL] = penalty.proximal ? penalty.l1 : 0;
+    row[QN_COEFFICIENT_TRUST] = options.has_trust;
     row[QN_COEFFICIENT_MAX_NORM] = options.is_frozen ? 0 : options.max_norm;
     b->has_penalty |= penalty.l1 != 0;
 }

@@ -20,7 +20,8 @@ static double *number_of(struct qn_parameter_group *group, const char *key)
     } keys[] = {{"lr_scale", &group->lr_scale},
                 {"weight_decay", &group->weight_decay},
                 {"max_norm", &group->max_norm},
-                {"frozen", &group->frozen}};
+                {"frozen", &group->frozen},
+                {"trust", &group->trust}};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (strcmp(keys[i].key, key) == 0)
             return keys[i].number;
@@ -36,9 +37,10 @@ qn_status qn_parameter_group_set(struct qn_parameter_group *group,
     if (!number)
         return qn_fail(error, QN_BAD_ARGUMENT,
                        "group \"%s\": no option is called \"%.60s\"; there "
-                       "are lr_scale, weight_decay, max_norm and frozen",
+                       "are lr_scale, weight_decay, max_norm, frozen and "
+                       "trust",
                        group->pattern, key);
-    const bool is_flag = number == &group->frozen;
+    const bool is_flag = number == &group->frozen || number == &group->trust;
     if (!(value >= 0 && value <= 1e6) ||
         (is_flag && value != 0 && value != 1))
         return qn_fail(error, QN_BAD_ARGUMENT,
@@ -74,7 +76,8 @@ qn_status qn_parameter_group_name(struct qn_parameter_group *group,
     *group = (struct qn_parameter_group){.lr_scale = none,
                                          .weight_decay = none,
                                          .max_norm = none,
-                                         .frozen = none};
+                                         .frozen = none,
+                                         .trust = none};
     if (length == 0 || length >= sizeof group->pattern)
         return qn_fail(error, QN_BAD_ARGUMENT,
                        "\"%.60s\": the pattern of a group of parameters has "
@@ -200,6 +203,8 @@ static void apply(const struct qn_parameter_group *group,
         options->max_norm = group->max_norm;
     if (!isnan(group->frozen))
         options->is_frozen = group->frozen != 0;
+    if (!isnan(group->trust))
+        options->has_trust = group->trust != 0;
 }
 
 static bool apply_all(qn_graph *g,

@@ -25,6 +25,7 @@ enum {
     QN_COEFFICIENT_L1,
     QN_COEFFICIENT_PROXIMAL,
     QN_COEFFICIENT_MAX_NORM,
+    QN_COEFFICIENT_TRUST, // 0: the rule's ratio for this parameter is 1
     QN_COEFFICIENTS,
 };
 

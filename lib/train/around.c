@@ -113,12 +113,18 @@ qn_status qn_around_check(const struct qn_settings *settings, qn_graph *g,
     const struct qn_parameter_options *options =
         qn_model_options(settings->model, g, &settings->options);
     const int count = qn_group_members(g, qn_graph_parameters(g), NULL, 0);
-    int frozen = 0, bounded = 0;
+    int frozen = 0, bounded = 0, without = 0;
     QN_TRY(qn_graph_check(g, error));
     for (int i = 0; i < count; i++) {
         frozen += options[i].is_frozen;
         bounded += options[i].max_norm > 0;
+        without += !options[i].has_trust;
     }
+    if (without && !settings->optimizer.optimizer->has_trust)
+        return qn_fail(error, QN_BAD_ARGUMENT,
+                       "%s has no trust ratio that a group could turn off: "
+                       "leave trust=0 to lars and lamb",
+                       settings->optimizer.optimizer->name);
     if (bounded && settings->minimizer.row)
         return qn_fail(error, QN_BAD_ARGUMENT,
                        "a layer of the model has a max_norm, which %s does "
@@ -141,7 +147,8 @@ static json_t *group_json(const struct qn_parameter_group *group)
     } numbers[] = {{"lr_scale", group->lr_scale},
                    {"weight_decay", group->weight_decay},
                    {"max_norm", group->max_norm},
-                   {"frozen", group->frozen}};
+                   {"frozen", group->frozen},
+                   {"trust", group->trust}};
     json_t *json = json_pack("{ss}", "pattern", group->pattern);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (!isnan(numbers[i].value))

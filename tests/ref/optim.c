@@ -262,7 +262,7 @@ static void lion(const struct ref_hyper *h, struct ref_vector *v, double lr)
 static void lars(const struct ref_hyper *h, struct ref_vector *v, double lr)
 {
     double x = norm(v->x, v->count), g = norm(v->g, v->count), trust = 1;
-    if (x > 0 && g > 0)
+    if (x > 0 && g > 0 && !v->is_exempt)
         trust = h->trust_coefficient * x / (g + h->weight_decay * x + h->eps);
     EACH(v)
     {
@@ -279,7 +279,8 @@ static void lamb(const struct ref_hyper *h, struct ref_vector *v, double lr)
     double second = correction(h, h->beta2, v->step);
     double x = norm(v->x, v->count), sum = 0;
     for (int pass = 0; pass < 2; pass++) {
-        double trust = x > 0 && sum > 0 ? x / sqrt(sum) : 1;
+        double trust =
+            x > 0 && sum > 0 && !v->is_exempt ? x / sqrt(sum) : 1;
         EACH(v)
         {
             if (pass == 0)

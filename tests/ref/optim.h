@@ -27,6 +27,7 @@ struct ref_vector {
     double *slots[REF_SLOTS];
     int step;         // steps done
     double products;  // NAdam: the product of all mu so far
+    bool is_exempt;   // LARS, LAMB: its ratio is 1
 };
 
 struct ref_rule {
