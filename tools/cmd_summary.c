@@ -67,6 +67,10 @@ static int make_plan(struct job *job)
     qn_node *loss;
     const struct qn_optimizer *row = qn_optimizer_find(
         job->options.optimizer);
+    if (qn_minimizer_row_find(job->options.optimizer))
+        return usage_error(job->command, "%s takes all samples at once; "
+                           "this shows a step of a mini-batch: take sgd",
+                           job->options.optimizer);
     if (!row)
         return usage_error(job->command, "unknown optimizer %s (quern list "
                            "optimizers shows all)", job->options.optimizer);
