@@ -378,6 +378,27 @@ class Runs(Folder):
                          [2, 4, 6, 8, 10, 12, 14])
         self.assertEqual([line["epoch"] for line in lines], 6 * [1] + [2])
 
+    def test_full_batch_methods(self):
+        out = self.folder / "run"
+        flags = ["10", "--optimizer", "lbfgs:history=5", "--l2", 0.01,
+                 "--batch-size", 500, "--quiet"]
+        told = run_json("train", *flags, "--epochs", 4, "--out", out)
+        self.assertEqual((told["steps"], told["epochs"]), (4, 4))
+        self.assertIsNone(told["stopped"])
+        again = run_json("train", "--resume", out, "--epochs", 300, "--quiet")
+        self.assertRegex(again["stopped"], "tolerance_(grad|change)")
+        self.assertLess(again["epochs"], 300)
+        whole = run("train", *flags, "--epochs", 300, "--out",
+                    self.folder / "whole").stdout
+        self.assertIn(f"converged after {again['epochs']} iterations", whole)
+        losses = [json.loads(line)["train_loss"] for line in
+                  (out / "metrics.jsonl").read_text().splitlines()]
+        self.assertEqual(len(losses), again["epochs"])
+        self.assertEqual(losses, sorted(losses, reverse=True))
+        run("eval", out)
+        done = run("summary", "10", "--optimizer", "lbfgs", status=2)
+        self.assertIn("all samples at once", done.stderr)
+
     def test_run_folders_are_numbered(self):
         for i in (1, 2):
             told = run_json("train", *SMALL, "--epochs", 1, "--quiet",

@@ -147,7 +147,10 @@ QN_API bool qn_minimizer_part_at(qn_minimizer *minimizer, int index,
 
 // What is built for one size of batch.
 struct qn_batch_loss {
-    qn_node *loss;  // mean over the samples of the batch: one number
+    qn_node *loss;   // one number: the mean over the samples of the batch, or
+    qn_node *weight; // with this number their weighted sum: the loss is then
+                     // the sum of all losses by that of all weights, which
+                     // parameters do not change. NULL: a mean
     qn_node *count; // one number that is summed over all data, such as right
                     // answers; NULL: none
     qn_node *nodes[4]; // what `bind` needs
@@ -164,7 +167,7 @@ struct qn_plan_objective_params {
                      // fewer. The loss is the mean over samples all the same
     bool wants_products; // Hessian products, see qn_plan_objective_is_exact
     void *user;          // handed to the functions
-    // Appends the loss of a batch of `count` samples; errors stay with the
+    // Appends the loss of a batch of `count` samples to `out`, zeroed; errors stay with the
     // graph. Called for each size of batch, and again for Hessian products.
     void (*build)(void *user, qn_graph *graph, int64_t count,
                   struct qn_batch_loss *out);

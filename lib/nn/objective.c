@@ -97,9 +97,11 @@ static qn_status build_part(struct qn_plan_objective *o, struct part *part,
     qn_graph *g = part->graph;
     o->params.build(o->params.user, g, batch, &part->built);
     QN_TRY(qn_graph_check(g, NULL));
-    if (!part->built.loss || qn_node_count(part->built.loss) != 1)
+    if (!part->built.loss || qn_node_count(part->built.loss) != 1 ||
+        (part->built.weight && qn_node_count(part->built.weight) != 1))
         return qn_graph_fail(g, QN_BAD_ARGUMENT,
-                             "objective: the loss must be one number");
+                             "objective: the loss must be one number, and so "
+                             "must its weight");
     QN_TRY(list_parameters(g, &parameters, &count));
     QN_TRY(take_gradients(g, part->built.loss, parameters, count,
                           &gradients));
@@ -114,13 +116,17 @@ static qn_status build_part(struct qn_plan_objective *o, struct part *part,
 static qn_status plan_part(struct qn_plan_objective *o, struct part *part,
                            qn_error *error)
 {
-    qn_node *outputs[] = {part->flat, part->built.loss, part->built.count};
+    qn_node *outputs[4] = {part->flat, part->built.loss};
+    int count = 2;
+    if (part->built.count)
+        outputs[count++] = part->built.count;
+    if (part->built.weight)
+        outputs[count++] = part->built.weight;
     QN_TRY(qn_store_add(o->store, part->graph, error));
     struct qn_plan_params params = {.graph = part->graph,
                                     .store = o->store,
                                     .outputs = outputs,
-                                    .output_count =
-                                        part->built.count ? 3 : 2};
+                                    .output_count = count};
     part->plan = qn_plan_create(o->device, &params, error);
     return part->plan ? QN_OK
                       : error && error->status ? error->status : QN_DEVICE;
@@ -370,38 +376,59 @@ static qn_status run_part(struct qn_plan_objective *o,
     return pass_on(part, qn_plan_run(part->plan), error);
 }
 
-// Sums what the parts for both sizes give over all batches; loss and count may
-// be NULL.
+// What is summed over the batches.
+struct sums {
+    double *flat;
+    double loss, count, weight;
+};
+
+// Adds a batch that has run, times `share`.
+static qn_status add_batch(struct qn_plan_objective *o,
+                           const struct part *part, double share,
+                           struct sums *sums, qn_error *error)
+{
+    const struct qn_batch_loss *built = &part->built;
+    const size_t size = (size_t)o->packed * qn_dtype_size(o->params.real);
+    double loss, count = 0, weight = share;
+    QN_TRY(read_number(o, part, built->loss, &loss, error));
+    if (built->count)
+        QN_TRY(read_number(o, part, built->count, &count, error));
+    if (built->weight)
+        QN_TRY(read_number(o, part, built->weight, &weight, error));
+    QN_TRY(pass_on(part, qn_plan_read(part->plan, part->flat, o->buffer, size),
+                   error));
+    sums->loss += share * loss;
+    sums->count += count;
+    sums->weight += weight;
+    for (int i = 0; i < o->member_count; i++)
+        add_real(o, o->members[i].packed, share,
+                 sums->flat + o->members[i].at, o->members[i].count);
+    return QN_OK;
+}
+
+// Over all batches. Sums are divided by their weight, means weighted by their
+// samples.
 static qn_status sum_batches(struct qn_plan_objective *o,
-                             const struct part *parts, double *out,
-                             double *loss, double *count, qn_error *error)
+                             const struct part *parts, struct sums *sums,
+                             qn_error *error)
 {
     const int64_t samples = o->params.samples, batch = o->params.batch;
-    const size_t size =
-        (size_t)o->packed * qn_dtype_size(o->params.real);
-    memset(out, 0, (size_t)o->n * sizeof *out);
+    memset(sums->flat, 0, (size_t)o->n * sizeof *sums->flat);
     for (int64_t first = 0; first < samples; first += batch) {
         const int64_t left = samples - first;
         const struct part *part = &parts[left < batch];
-        const double weight =
-            (double)(left < batch ? left : batch) / (double)samples;
-        double value;
+        const double share =
+            part->built.weight
+                ? 1
+                : (double)(left < batch ? left : batch) / (double)samples;
         QN_TRY(run_part(o, part, first, error));
-        if (loss) {
-            QN_TRY(read_number(o, part, part->built.loss, &value, error));
-            *loss += weight * value;
-        }
-        if (count && part->built.count) {
-            QN_TRY(read_number(o, part, part->built.count, &value, error));
-            *count += value;
-        }
-        QN_TRY(pass_on(part,
-                       qn_plan_read(part->plan, part->flat, o->buffer, size),
-                       error));
-        for (int i = 0; i < o->member_count; i++)
-            add_real(o, o->members[i].packed, weight,
-                     out + o->members[i].at, o->members[i].count);
+        QN_TRY(add_batch(o, part, share, sums, error));
     }
+    if (!parts->built.weight)
+        return QN_OK;
+    sums->loss /= sums->weight;
+    for (int64_t i = 0; i < o->n; i++)
+        sums->flat[i] /= sums->weight;
     return QN_OK;
 }
 
@@ -409,10 +436,10 @@ static qn_status evaluate(void *user, const double *x, double *loss,
                           double *gradient, qn_error *error)
 {
     struct qn_plan_objective *o = user;
-    double count = 0;
-    *loss = 0;
+    struct sums sums = {.flat = gradient};
     QN_TRY(qn_plan_objective_write(o, x, error));
-    QN_TRY(sum_batches(o, o->gradients, gradient, loss, &count, error));
+    QN_TRY(sum_batches(o, o->gradients, &sums, error));
+    *loss = sums.loss;
     for (int i = 0; i < o->member_count; i++) {
         const struct member *member = &o->members[i];
         double sum = 0;
@@ -422,7 +449,7 @@ static qn_status evaluate(void *user, const double *x, double *loss,
         }
         *loss += member->l2 / 2 * sum;
     }
-    o->count = count;
+    o->count = sums.count;
     o->has_count = true;
     return QN_OK;
 }
@@ -431,9 +458,10 @@ static qn_status multiply(void *user, const double *x, const double *v,
                           double *product, qn_error *error)
 {
     struct qn_plan_objective *o = user;
+    struct sums sums = {.flat = product};
     QN_TRY(qn_plan_objective_write(o, x, error));
     QN_TRY(write_group(o, v, true, error));
-    QN_TRY(sum_batches(o, o->products, product, NULL, NULL, error));
+    QN_TRY(sum_batches(o, o->products, &sums, error));
     for (int i = 0; i < o->member_count; i++) {
         const struct member *member = &o->members[i];
         for (int64_t k = member->at; k < member->at + member->count; k++)

@@ -155,9 +155,12 @@ static qn_status build_loss(const struct qn_settings *settings, qn_graph *g,
         return qn_graph_check(g, error) != QN_OK ? qn_graph_check(g, NULL)
                                                  : QN_BAD_SHAPE;
     QN_TRY(check_graph(g, settings, count, params.seed, error));
+    // Parts differ in size, and in weight where classes do.
     qn_node *ties = qn_model_ties(settings->model, g);
-    out->loss = qn_loss_build(g, &settings->loss, logits, labels);
-    out->loss = ties ? qn_add(g, out->loss, ties) : out->loss;
+    out->loss = qn_loss_build_sum(g, &settings->loss, logits, labels,
+                                  &out->weight);
+    if (ties)
+        out->loss = qn_add(g, out->loss, qn_mul(g, out->weight, ties));
     out->count = qn_sum(g, qn_equal(g, qn_argmax(g, logits, 1), labels),
                         NULL);
     out->penalties =
