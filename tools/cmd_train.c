@@ -367,7 +367,14 @@ static bool check_range_flags(const struct job *job, int *status)
                                   "takes no --%s", others[i]);
             return false;
         }
-    return true;
+    const int64_t steps = job->options.steps;
+    if (!is_given(job, "steps") ||
+        (steps >= LR_RANGE_STEPS_MIN && steps <= LR_RANGE_STEPS_MAX))
+        return true;
+    *status = usage_error(job->command, "--steps %lld: --lr-range needs from "
+                          "%d to %d", (long long)steps, LR_RANGE_STEPS_MIN,
+                          LR_RANGE_STEPS_MAX);
+    return false;
 }
 
 static int run_range(struct job *job)

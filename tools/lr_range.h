@@ -4,7 +4,11 @@
 
 #include "command.h"
 
-enum { LR_RANGE_STEPS = 100 }; // where --steps is not given
+enum {
+    LR_RANGE_STEPS = 100, // where --steps is not given
+    LR_RANGE_STEPS_MIN = 10,
+    LR_RANGE_STEPS_MAX = 1000000,
+};
 
 struct lr_range_run {
     const char *model, *data, *device, *out;

@@ -173,7 +173,7 @@ struct qn_lr_range {
     // All three are NAN where the loss fell by less than 2 %.
 };
 
-// Trains for `steps` steps (10 at least) with a rate that rises from `from` to
+// Trains for `steps` steps (10 to 1,000,000) with a rate that rises from `from` to
 // `to` by the same factor each step, and leaves the result in `range`, which
 // qn_lr_range_finish releases. Of `params`, schedules and `resume` must be
 // NULL; lr and epochs do not count; whole batches only. Writes lr_range.jsonl
