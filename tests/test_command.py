@@ -192,6 +192,29 @@ class Tables(unittest.TestCase):
         self.assertIn("digraph", run(*args, "--dump", "dot").stdout)
         self.assertIn("matmul", run(*args, "--dump", "plan").stdout)
 
+    def test_summary_predicts_memory(self):
+        args = ("summary", "32-relu-10", "--batch-size", "256")
+        told = run_json(*args)["training"]
+        self.assertTrue(told["fits"])
+        self.assertEqual(told["micro_batch"], 0)
+        self.assertEqual(told["peak_bytes"],
+                         told["data_bytes"] + told["state_bytes"] +
+                         told["step_bytes"] + told["evaluation_bytes"])
+        self.assertIn("peak ", run(*args).stdout)
+        limit = {"QUERN_MEMORY_LIMIT": "220K"}
+        little = run_json(*args, env=limit)
+        self.assertEqual(little["device_memory_bytes"], 220 * 1024)
+        self.assertEqual(little["training"]["peak_bytes"],
+                         told["peak_bytes"])
+        self.assertGreater(little["training"]["micro_batch"], 0)
+        self.assertIn("in micro-batches of", run(*args, env=limit).stdout)
+        none = run_json(*args, env={"QUERN_MEMORY_LIMIT": "92K"})
+        self.assertFalse(none["training"]["fits"])
+        self.assertIn("are missing", none["training"]["problem"])
+        for text in ("much", "0", "-1", "5Q", "3MB"):
+            self.assertIn("QUERN_MEMORY_LIMIT", run(
+                *args, env={"QUERN_MEMORY_LIMIT": text}, status=2).stderr)
+
 
 class Bench(unittest.TestCase):
     def test_optim(self):
@@ -431,6 +454,16 @@ class Runs(Folder):
         self.assertAlmostEqual(parts["test_loss"], whole["test_loss"], 5)
         config = json.loads((self.folder / "parts/config.json").read_text())
         self.assertEqual(config["micro_batch"], 48)
+        little = {"QUERN_MEMORY_LIMIT": "210K"}
+        args = ("train", *SMALL, "--epochs", 1, "--out",
+                self.folder / "little", "--quiet", "--batch-size", 512)
+        done = run(*args, "--json", env=little)
+        told = json.loads(done.stdout)
+        self.assertRegex(done.stderr, "^quern: warning: a step of 512 samples "
+                         "at once needs .* micro-batches of "
+                         f"{told['micro_batch']}, .*\n$")
+        done = run(*args, "--strict", env=little, status=1)
+        self.assertIn(f"--micro-batch {told['micro_batch']})", done.stderr)
         done = run("train", "16-batch_norm-10", "--micro-batch", 48, "--out",
                    self.folder / "run", "--quiet", status=2)
         self.assertIn("layer 1 (batch_norm)", done.stderr)

@@ -108,9 +108,9 @@ START_TEST(too_large_buffers_are_refused_by_name_and_size)
     expect_part(error.text, sizes);
 
     // As if all but 1000 bytes were taken.
-    uint64_t before = device->allocated;
+    uint64_t before = device->usage.allocated;
     error = (qn_error){0};
-    device->allocated = device->info.memory_size - 1000;
+    device->usage.allocated = device->info.memory_size - 1000;
     ck_assert_int_eq(qn_buffer_create(device, 1001, "fc2.weight", &buffer,
                                       &error),
                      QN_DEVICE);
@@ -119,10 +119,10 @@ START_TEST(too_large_buffers_are_refused_by_name_and_size)
     error = (qn_error){0};
     ck_assert_ok(qn_buffer_create(device, 1000, "fc2.weight", &buffer, &error),
                  error);
-    ck_assert_uint_eq(device->allocated, device->info.memory_size);
+    ck_assert_uint_eq(device->usage.allocated, device->info.memory_size);
     qn_buffer_destroy(&buffer);
-    ck_assert_uint_eq(device->allocated, device->info.memory_size - 1000);
-    device->allocated = before;
+    ck_assert_uint_eq(device->usage.allocated, device->info.memory_size - 1000);
+    device->usage.allocated = before;
 }
 END_TEST
 

@@ -1,5 +1,5 @@
-// quern summary: layers and parameters of a model, and what the plan of its
-// training step makes of the device.
+// quern summary: layers and parameters of a model, what the plan of its
+// training step makes of the device, and what memory training would take.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,9 +24,73 @@ struct job {
     qn_device *device;
     qn_graph *graph;
     qn_store *store;
-    qn_plan *plan;
+    qn_plan *plan; // NULL: too large to be made
+    qn_plan_stats stats;
+    qn_fit_memory asked, taken; // of training
+    qn_error problem;           // what keeps it from fitting
     qn_node *outputs[MAX_LAYERS]; // of the layers
 };
+
+// ---- memory of training ----
+
+static void predict_memory(struct job *job)
+{
+    struct qn_fit_params params = qn_fit_defaults();
+    params.model = job->model;
+    params.dataset = job->dataset;
+    params.batch_size = job->options.batch_size;
+    params.optimizer = job->options.optimizer;
+    qn_fit_estimate(job->device, &params, &job->asked, &job->taken,
+                    &job->problem);
+}
+
+static bool fits_whole(const struct job *job)
+{
+    return job->problem.status == QN_OK && job->taken.micro_batch == 0;
+}
+
+static void print_memory(const struct job *job)
+{
+    const qn_device_info *info = qn_device_describe(job->device);
+    const qn_fit_memory *m = &job->asked;
+    char a[SHORT_TEXT], b[SHORT_TEXT], c[SHORT_TEXT], d[SHORT_TEXT];
+    printf("\ntraining on %s in batches of %lld\n", job->dataset->name,
+           (long long)job->options.batch_size);
+    if (m->peak_size > 0) {
+        printf("  data set    %s; parameters and optimizer %s; steps %s; "
+               "evaluation %s\n", text_size(a, (double)m->data_size),
+               text_size(b, (double)m->state_size),
+               text_size(c, (double)m->step_size),
+               text_size(d, (double)m->evaluation_size));
+        printf("  peak        %s of the device's %s\n",
+               text_size(a, (double)m->peak_size),
+               text_size(b, (double)info->memory_size));
+        printf("  largest     %s of at most %s in one piece\n",
+               text_size(a, (double)m->largest_size),
+               text_size(b, (double)info->max_alloc_size));
+    }
+    if (job->problem.status != QN_OK)
+        printf("  problem     %s\n", job->problem.text);
+    else if (job->taken.micro_batch)
+        printf("  fits        in micro-batches of %lld, with %s\n",
+               (long long)job->taken.micro_batch,
+               text_size(a, (double)job->taken.peak_size));
+}
+
+static json_t *memory_json(const struct job *job)
+{
+    const qn_fit_memory *m = &job->asked;
+    bool fits = job->problem.status == QN_OK;
+    return json_pack(
+        "{sI sI sI sI sI sI sb sI ss?}", "data_bytes",
+        (json_int_t)m->data_size, "state_bytes", (json_int_t)m->state_size,
+        "step_bytes", (json_int_t)m->step_size, "evaluation_bytes",
+        (json_int_t)m->evaluation_size, "peak_bytes",
+        (json_int_t)m->peak_size, "largest_bytes",
+        (json_int_t)m->largest_size, "fits", fits, "micro_batch",
+        (json_int_t)job->taken.micro_batch, "problem",
+        fits ? NULL : job->problem.text);
+}
 
 // ---- the training step ----
 
@@ -77,13 +141,24 @@ static int make_plan(struct job *job)
     build_graph(job, row, &loss);
     struct qn_plan_params params = {.graph = job->graph, .outputs = &loss,
                                     .output_count = 1};
-    bool good = qn_graph_check(job->graph, &error) == QN_OK &&
-                (job->store = qn_store_create(job->device, &error)) &&
-                qn_store_add(job->store, job->graph, &error) == QN_OK;
+    bool good = qn_graph_check(job->graph, &error) == QN_OK;
+    predict_memory(job);
+    // What does not fit is still described, unless its launches are asked for.
+    if (good && job->problem.status != QN_BAD_SHAPE && !fits_whole(job) &&
+        !job->options.dump)
+        return qn_plan_estimate(job->device, &params, &job->stats, &error) ==
+                       QN_OK
+                   ? EXIT_DONE
+                   : fail_with(job->command, &error);
+    good = good && (job->store = qn_store_create(job->device, &error)) &&
+           qn_store_add(job->store, job->graph, &error) == QN_OK;
     params.store = job->store;
     if (good)
         job->plan = qn_plan_create(job->device, &params, &error);
-    return job->plan ? EXIT_DONE : fail_with(job->command, &error);
+    if (!job->plan)
+        return fail_with(job->command, &error);
+    qn_plan_describe(job->plan, &job->stats);
+    return EXIT_DONE;
 }
 
 // ---- layers ----
@@ -169,16 +244,16 @@ static void print_layers(const struct job *job)
 
 static void print_plan(const struct job *job)
 {
-    qn_plan_stats s;
+    const qn_plan_stats s = job->stats;
     const qn_device_info *info = qn_device_describe(job->device);
     char a[SHORT_TEXT], b[SHORT_TEXT], c[SHORT_TEXT];
-    qn_plan_describe(job->plan, &s);
     printf("\na training step of %lld samples with %s on %s\n",
            (long long)job->options.batch_size, job->options.optimizer,
            info->name);
-    printf("  launches    %d, without fusion %d; %d programs, of which %d "
-           "heavy\n", s.launches, s.launches_unfused, s.programs,
-           s.heavy_programs);
+    if (job->plan)
+        printf("  launches    %d, without fusion %d; %d programs, of which "
+               "%d heavy\n", s.launches, s.launches_unfused, s.programs,
+               s.heavy_programs);
     printf("  tensors     %s in one arena, one by one %s\n",
            text_size(a, (double)s.arena_size),
            text_size(b, (double)s.tensor_size));
@@ -195,8 +270,7 @@ static void print_plan(const struct job *job)
 
 static json_t *plan_json(const struct job *job)
 {
-    qn_plan_stats s;
-    qn_plan_describe(job->plan, &s);
+    const qn_plan_stats s = job->stats;
     return json_pack(
         "{si si si si si sI sI sI sI sI}", "nodes", s.nodes,
         "launches_unfused", s.launches_unfused, "launches", s.launches,
@@ -225,11 +299,12 @@ static int print_as_json(const struct job *job)
                       (json_int_t)layer_parameters(job, i)));
     }
     return print_json(json_pack(
-        "{ss ss so sI sI ss so ss sI sI}", "model", job->text, "data",
+        "{ss ss so sI sI ss so so ss sI sI}", "model", job->text, "data",
         job->dataset->name, "layers", layers, "parameters",
         (json_int_t)count_parameters(job, ""), "batch_size",
         (json_int_t)job->options.batch_size, "optimizer",
-        job->options.optimizer, "plan", plan_json(job), "device", info->name,
+        job->options.optimizer, "plan", plan_json(job), "training",
+        memory_json(job), "device", info->name,
         "device_memory_bytes", (json_int_t)info->memory_size,
         "device_max_alloc_bytes", (json_int_t)info->max_alloc_size));
 }
@@ -283,6 +358,7 @@ static int show(struct job *job)
         return print_as_json(job);
     print_layers(job);
     print_plan(job);
+    print_memory(job);
     return EXIT_DONE;
 }
 

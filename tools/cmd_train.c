@@ -16,7 +16,7 @@ struct options {
     const char *schedule, *momentum_schedule, *lr_range;
     double lr, momentum, weight_decay, l1, l2;
     int64_t epochs, batch_size, micro_batch, seed, checkpoint_every, steps, log_every;
-    bool json, quiet, profile, proximal, micro_statistics;
+    bool json, quiet, profile, proximal, micro_statistics, strict;
     struct around around;
 };
 
@@ -126,6 +126,7 @@ static void set_params(struct job *job)
         params->micro_batch = options->micro_batch;
     if (is_given(job, "allow-micro-statistics"))
         params->allow_micro_statistics = options->micro_statistics;
+    params->strict = options->strict;
     if (is_given(job, "optimizer"))
         params->optimizer = options->optimizer;
     if (is_given(job, "loss"))
@@ -245,10 +246,11 @@ static int print_result_json(const struct job *job,
                              const qn_fit_result *result)
 {
     json_t *json = json_pack(
-        "{ss ss? ss sI si sI sI so so so so so so so si so ss sb ss ss?}", "device",
+        "{ss ss? ss sI sI si sI sI so so so so so so so si so ss sb ss ss?}", "device",
         qn_device_describe(job->device)->name, "model", job->params.label,
         "data", job->dataset->name, "parameters",
-        (json_int_t)result->parameters, "epochs", result->epochs, "steps",
+        (json_int_t)result->parameters, "micro_batch",
+        (json_int_t)result->micro_batch, "epochs", result->epochs, "steps",
         (json_int_t)result->steps, "skipped_steps",
         (json_int_t)result->skipped_steps, "seconds", json_number(result->seconds),
         "first_step_seconds",
@@ -475,11 +477,13 @@ static int add_recipe_flags(struct options *o, struct flag *flags, int count)
         {"batch-size", "N", "samples a step [128]", FLAG_COUNT,
          &o->batch_size, 1, 1e9, false},
         {"micro-batch", "N",
-         "samples at once; gradients are added up [the batch]",
+         "samples at once; gradients are added up [as many as fit]",
          FLAG_COUNT, &o->micro_batch, 0, 1e9, false},
         {"allow-micro-statistics", NULL,
          "batch_norm may take its statistics over micro-batches", FLAG_SWITCH,
          &o->micro_statistics, 0, 0, false},
+        {"strict", NULL, "too little memory is an error, not micro-batches",
+         FLAG_SWITCH, &o->strict, 0, 0, false},
         {"optimizer", "O",
          "see quern list optimizers; adam:beta1=0.8,eps=1e-7 sets more [sgd]",
          FLAG_TEXT, &o->optimizer, 0, 0, false},

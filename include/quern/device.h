@@ -9,6 +9,7 @@
 //   QUERN_KERNEL     "op:candidate,..." forces a candidate, e.g. matmul:clblast
 //   QUERN_CACHE      0 turns the program cache off
 //   QUERN_CACHE_DIR  folder of the program cache
+//   QUERN_MEMORY_LIMIT  bytes of device memory to use at most: 512M, 2G
 //   QUERN_CL_PATH    folder whose .cl files replace the embedded ones
 #ifndef QUERN_DEVICE_H
 #define QUERN_DEVICE_H
@@ -87,6 +88,7 @@ struct qn_device_params {
     // used whatever QUERN_CACHE says and whatever cache the driver has.
     const char *cache_dir;
     const char *cl_path;   // NULL: QUERN_CL_PATH, else the embedded kernels
+    uint64_t memory_limit; // bytes; 0: QUERN_MEMORY_LIMIT, else none
     bool no_cache;         // neither read nor write the program cache
     bool profile;          // time every launch
     qn_logger log;
@@ -101,6 +103,16 @@ QN_API qn_device *qn_device_open(const struct qn_device_params *params,
 QN_API void qn_device_close(qn_device **device);
 
 QN_API const qn_device_info *qn_device_describe(const qn_device *device);
+
+// Device memory in buffers of the library: now, at most so far, and the largest
+// single one so far. qn_device_describe's `memory_size` and `max_alloc_size` are
+// what there may be, the limit that was set included.
+typedef struct qn_device_usage {
+    uint64_t allocated;
+    uint64_t peak;
+    uint64_t largest;
+} qn_device_usage;
+QN_API qn_device_usage qn_device_memory(const qn_device *device);
 
 // Why this device was opened, in one sentence.
 QN_API const char *qn_device_reason(const qn_device *device);

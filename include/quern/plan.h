@@ -21,11 +21,22 @@ typedef struct qn_store qn_store;
 QN_API qn_store *qn_store_create(qn_device *device, qn_error *error);
 QN_API void qn_store_destroy(qn_store **store);
 
+// A store without memory, to find out how much it would take: for qn_store_add,
+// qn_store_describe, qn_plan_estimate and looking variables up.
+QN_API qn_store *qn_store_sketch(qn_error *error);
+
 // Makes room, filled with zeros, for each variable of the graph that the store
 // does not have yet; checks the others. A group is laid out when it is first
 // seen and cannot grow.
 QN_API qn_status qn_store_add(qn_store *store, const qn_graph *graph,
                               qn_error *error);
+
+// Bytes of all groups; each is one allocation.
+typedef struct qn_store_stats {
+    int64_t size;
+    int64_t largest_size;
+} qn_store_stats;
+QN_API void qn_store_describe(const qn_store *store, qn_store_stats *stats);
 
 // One variable of a store, in order of declaration. `name` and `group` live as
 // long as the store.
@@ -98,9 +109,16 @@ typedef struct qn_plan_stats {
     int64_t arena_size;   // bytes after placement
     int64_t state_size;   // bytes of the store's variables used
     int64_t input_size;   // bytes of inputs and constants
-    int64_t largest_size; // the largest single allocation
+    int64_t largest_size; // the largest single allocation, state included
+    int64_t own_size;     // bytes that the plan itself allocates
+    int64_t own_largest_size; // the largest of these allocations
 } qn_plan_stats;
 QN_API void qn_plan_describe(const qn_plan *plan, qn_plan_stats *stats);
+// What qn_plan_create would come to, but for `launches` and programs, which are
+// 0: orders, fuses and places, but allocates and compiles nothing.
+QN_API qn_status qn_plan_estimate(qn_device *device,
+                                  const struct qn_plan_params *params,
+                                  qn_plan_stats *stats, qn_error *error);
 
 // One line a launch: kernel, fused nodes, shapes, place in the arena.
 QN_API qn_status qn_plan_dump_text(const qn_plan *plan, FILE *file);

@@ -45,11 +45,12 @@ struct qn_fit_params {
     // A step runs its batch in parts of so many samples, adds their gradients up
     // on the device and updates once: the same mathematics within rounding, in
     // the memory of the smaller batch (docs/training.md). 0: whole
-    // batches.
+    // batches. Where the device's memory is too small, fewer samples are taken.
     int64_t micro_batch;
     // Layers with statistics over the batch (batch_norm) then take those of
     // each micro-batch, which is something else; without it they are refused.
     bool allow_micro_statistics;
+    bool strict; // too little memory is an error instead
     const char *optimizer;   // "sgd"; "adam:beta1=0.8,eps=1e-7" sets more. A
                              // minimizer of minimize.h, "lbfgs:history=20",
                              // takes all samples for a step, an iteration an
@@ -130,6 +131,7 @@ typedef struct qn_fit_result {
     int best_epoch; // the one with the best test accuracy, then loss
     double best_test_loss;
     double best_test_accuracy;
+    int64_t micro_batch; // that the steps ran in; 0: whole batches
     char parameters_sha256[65];
     bool interrupted;
     const char *stopped; // of a minimizer: why it ended, a sentence that stays
@@ -185,6 +187,26 @@ QN_API qn_status qn_lr_range_run(qn_device *device,
                                  double from, double to, int steps,
                                  struct qn_lr_range *range, qn_error *error);
 QN_API void qn_lr_range_finish(struct qn_lr_range *range);
+// What a run allocates on the device, in bytes.
+typedef struct qn_fit_memory {
+    int64_t data_size;       // training samples, labels, their order
+    int64_t state_size;      // parameters, buffers, optimizer, metrics; with
+                             // micro-batches the sum of gradients
+    int64_t step_size;       // tensors and constants of the steps' plans
+    int64_t evaluation_size; // the same of evaluation after an epoch
+    int64_t peak_size;       // all of these together
+    int64_t largest_size;    // the largest single allocation
+    int64_t micro_batch;     // that this is for; 0: whole batches
+} qn_fit_memory;
+
+// Predicts it without allocating: `asked` as the settings ask for it, `taken`
+// as qn_fit will run it, in the fewest micro-batches that the device has the
+// memory for. Where nothing fits, or `strict` forbids it, it fails as qn_fit
+// does, with `asked` filled in.
+QN_API qn_status qn_fit_estimate(qn_device *device,
+                                 const struct qn_fit_params *params,
+                                 qn_fit_memory *asked, qn_fit_memory *taken,
+                                 qn_error *error);
 
 struct qn_evaluate_params {
     const char *loss; // as in struct qn_fit_params; NULL:

@@ -43,13 +43,13 @@ static qn_status check_room(const qn_device *device, size_t size,
                        "most %.1f MiB at once: take a smaller batch or model",
                        name, mebibytes(size), info->name,
                        mebibytes(info->max_alloc_size));
-    if (size > info->memory_size - device->allocated ||
-        device->allocated > info->memory_size)
+    if (size > info->memory_size - device->usage.allocated ||
+        device->usage.allocated > info->memory_size)
         return qn_fail(error, QN_DEVICE,
                        "%s needs %.1f MiB, but of the %.1f MiB of %s %.1f MiB "
                        "are taken: take a smaller batch or model",
                        name, mebibytes(size), mebibytes(info->memory_size),
-                       info->name, mebibytes(device->allocated));
+                       info->name, mebibytes(device->usage.allocated));
     return QN_OK;
 }
 
@@ -77,6 +77,15 @@ static cl_int fill_zero(const qn_device *device, cl_mem memory, size_t size)
         width /= 2;
     return clEnqueueFillBuffer(device->queue, memory, zeros, width, 0, size, 0,
                                NULL, NULL);
+}
+
+static void count_buffer(qn_device_usage *usage, size_t size)
+{
+    usage->allocated += size;
+    if (usage->allocated > usage->peak)
+        usage->peak = usage->allocated;
+    if (size > usage->largest)
+        usage->largest = size;
 }
 
 qn_status qn_buffer_create(qn_device *device, size_t size, const char *name,
@@ -109,7 +118,7 @@ qn_status qn_buffer_create(qn_device *device, size_t size, const char *name,
         return qn_fail(error, QN_DEVICE, "%s: %s of %zu bytes: %s (%d)", name,
                        call, size, qn_cl_name(code), (int)code);
     }
-    device->allocated += size;
+    count_buffer(&device->usage, size);
     *out = buffer;
     return QN_OK;
 }
@@ -151,7 +160,7 @@ void qn_buffer_destroy(struct qn_buffer **buffer)
         return;
     clReleaseMemObject((*buffer)->handle);
     if (!(*buffer)->root)
-        (*buffer)->device->allocated -= (*buffer)->size;
+        (*buffer)->device->usage.allocated -= (*buffer)->size;
     free(*buffer);
     *buffer = NULL;
 }

@@ -75,6 +75,37 @@ static qn_status set_cache(qn_device *device,
     return folder ? qn_cache_open(device, folder, error) : QN_OK;
 }
 
+// "512M"; 0: no such text.
+static uint64_t read_size(const char *text)
+{
+    char *end;
+    double value = strtod(text, &end);
+    const char *units = "KMG", *unit = *end ? strchr(units, *end) : NULL;
+    for (int i = 0; unit && i <= unit - units; i++)
+        value *= 1024;
+    bool is_good = end > text && value >= 1 && value < 0x1p63 &&
+                   (unit ? end[1] == 0 : *end == 0);
+    return is_good ? (uint64_t)value : 0;
+}
+
+// A device of less memory, as far as anyone can tell.
+static qn_status set_memory_limit(qn_device *device, uint64_t limit,
+                                  qn_error *error)
+{
+    const char *text = qn_os_env("QUERN_MEMORY_LIMIT");
+    qn_device_info *info = &device->info;
+    if (limit == 0 && text && (limit = read_size(text)) == 0)
+        return qn_fail(error, QN_BAD_ARGUMENT,
+                       "the memory limit (QUERN_MEMORY_LIMIT) is a number of "
+                       "bytes, perhaps with K, M or G behind it, such as "
+                       "512M, not \"%.60s\"", text);
+    if (limit && limit < info->memory_size)
+        info->memory_size = limit;
+    if (info->max_alloc_size > info->memory_size)
+        info->max_alloc_size = info->memory_size;
+    return QN_OK;
+}
+
 // ---- limits ----
 
 static void fill_limits(qn_device *device)
@@ -199,6 +230,7 @@ static qn_status set_up(qn_device *device,
                         qn_error *error)
 {
     QN_TRY(copy_text(qn_os_env("QUERN_KERNEL"), &device->forced, error));
+    QN_TRY(set_memory_limit(device, params->memory_limit, error));
     fill_limits(device);
     QN_TRY(set_variant(device, param_or_env(params->variant, "QUERN_VARIANT"),
                        error));
@@ -267,6 +299,11 @@ void qn_device_close(qn_device **device)
     free(gone->cache_dir);
     free(gone);
     *device = NULL;
+}
+
+qn_device_usage qn_device_memory(const qn_device *device)
+{
+    return device->usage;
 }
 
 // ---- failures at run time ----

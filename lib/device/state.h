@@ -32,7 +32,7 @@ struct qn_device {
     char *forced;    // QUERN_KERNEL
     char *cl_path;   // NULL: the embedded kernels
     char *cache_dir; // NULL: no cache
-    uint64_t allocated;
+    qn_device_usage usage;
     struct qn_program *programs;
     int built, cached;
     bool uses_external;

@@ -304,6 +304,13 @@ static bool counts_as_state(const struct qn_plan *plan, int index)
     return true;
 }
 
+static void count_own(struct qn_plan *plan, int64_t size)
+{
+    plan->stats.own_size += size;
+    if (size > plan->stats.own_largest_size)
+        plan->stats.own_largest_size = size;
+}
+
 static void count_sizes(struct qn_plan *plan)
 {
     for (int i = 0; i < plan->block_count; i++) {
@@ -316,8 +323,11 @@ static void count_sizes(struct qn_plan *plan)
             plan->stats.tensor_size += b->size;
         if (b->memory == MEMORY_OWN && !(b->node->op->flags & QN_OP_LEAF))
             plan->stats.arena_size += b->size;
+        if (b->memory == MEMORY_OWN)
+            count_own(plan, b->size);
     }
     plan->stats.arena_size += plan->arena_size;
+    count_own(plan, plan->arena_size);
     plan->stats.largest_size = plan->arena_size;
     for (int i = 0; i < plan->block_count; i++)
         if (plan->blocks[i].size > plan->stats.largest_size)

@@ -75,7 +75,8 @@ static qn_status run_steps(struct qn_plan *plan, bool once)
 #define VERIFY(check) QN_TRY(check)
 #endif
 
-static qn_status compile(struct qn_plan *plan,
+// All that needs no device memory.
+static qn_status lay_out(struct qn_plan *plan,
                          const struct qn_plan_params *params)
 {
     QN_TRY(qn_graph_verify(plan->graph, &plan->error));
@@ -86,18 +87,21 @@ static qn_status compile(struct qn_plan *plan,
     plan->stats.launches_unfused = count_unfused(plan);
     QN_TRY(qn_plan_place(plan));
     VERIFY(qn_plan_verify_memory(plan));
+    return QN_OK;
+}
+
+static qn_status compile(struct qn_plan *plan,
+                         const struct qn_plan_params *params)
+{
+    QN_TRY(lay_out(plan, params));
     QN_TRY(qn_plan_bind(plan));
     return run_steps(plan, true);
 }
 
-qn_plan *qn_plan_create(qn_device *device,
-                        const struct qn_plan_params *params, qn_error *error)
+static struct qn_plan *make_plan(qn_device *device,
+                                 const struct qn_plan_params *params,
+                                 qn_error *error)
 {
-    if (!device || !params || !params->graph) {
-        qn_fail(error, QN_BAD_ARGUMENT,
-                "qn_plan_create: needs a device and a graph");
-        return NULL;
-    }
     struct qn_plan *plan = calloc(1, sizeof *plan);
     if (!plan) {
         qn_fail_memory(error, sizeof *plan);
@@ -109,11 +113,40 @@ qn_plan *qn_plan_create(qn_device *device,
     plan->limits = qn_device_limits(device);
     plan->no_fusion = params->no_fusion;
     plan->no_reuse = params->no_reuse;
-    if (compile(plan, params) != QN_OK) {
+    return plan;
+}
+
+qn_plan *qn_plan_create(qn_device *device,
+                        const struct qn_plan_params *params, qn_error *error)
+{
+    if (!device || !params || !params->graph) {
+        qn_fail(error, QN_BAD_ARGUMENT,
+                "qn_plan_create: needs a device and a graph");
+        return NULL;
+    }
+    struct qn_plan *plan = make_plan(device, params, error);
+    if (plan && compile(plan, params) != QN_OK) {
         qn_fail(error, plan->error.status, "%s", plan->error.text);
         qn_plan_destroy(&plan);
     }
     return plan;
+}
+
+qn_status qn_plan_estimate(qn_device *device,
+                           const struct qn_plan_params *params,
+                           qn_plan_stats *stats, qn_error *error)
+{
+    QN_REQUIRE(error, device && params && stats);
+    QN_REQUIRE(error, params->graph);
+    struct qn_plan *plan = make_plan(device, params, error);
+    if (!plan)
+        return QN_NO_MEMORY;
+    qn_status status = lay_out(plan, params);
+    if (status != QN_OK)
+        qn_fail(error, status, "%s", plan->error.text);
+    *stats = plan->stats;
+    qn_plan_destroy(&plan);
+    return status;
 }
 
 static void release_works(struct qn_plan *plan)

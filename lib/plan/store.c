@@ -22,7 +22,7 @@ struct group {
 };
 
 struct qn_store {
-    qn_device *device;
+    qn_device *device; // NULL: a sketch, whose groups have no buffers
     struct qn_arena arena;
     struct variable *variables;
     int variable_count;
@@ -30,17 +30,23 @@ struct qn_store {
     int group_count;
 };
 
+qn_store *qn_store_sketch(qn_error *error)
+{
+    qn_store *store = calloc(1, sizeof *store);
+    if (!store)
+        qn_fail_memory(error, sizeof *store);
+    return store;
+}
+
 qn_store *qn_store_create(qn_device *device, qn_error *error)
 {
     if (!device) {
         qn_fail(error, QN_BAD_ARGUMENT, "qn_store_create: device is NULL");
         return NULL;
     }
-    qn_store *store = calloc(1, sizeof *store);
+    qn_store *store = qn_store_sketch(error);
     if (store)
         store->device = device;
-    else
-        qn_fail_memory(error, sizeof *store);
     return store;
 }
 
@@ -139,6 +145,8 @@ static qn_status add_group(qn_store *store, const qn_graph *graph,
     for (const struct qn_node *node = graph->first; node; node = node->next)
         if (node->op == &qn_op_variable && strcmp(node->group, name) == 0)
             QN_TRY(add_variable(store, index, node, error));
+    if (!store->device)
+        return QN_OK;
     return qn_buffer_create(store->device, (size_t)groups[index].size,
                             groups[index].name, &groups[index].buffer, error);
 }
@@ -166,6 +174,17 @@ qn_status qn_store_add(qn_store *store, const qn_graph *graph,
     return QN_OK;
 }
 
+void qn_store_describe(const qn_store *store, qn_store_stats *stats)
+{
+    *stats = (qn_store_stats){0};
+    for (int i = 0; i < store->group_count; i++) {
+        const struct group *group = &store->groups[i];
+        stats->size += group->size;
+        if (group->size > stats->largest_size)
+            stats->largest_size = group->size;
+    }
+}
+
 int qn_store_count(const qn_store *store)
 {
     return store->variable_count;
@@ -187,6 +206,13 @@ qn_status qn_store_entry_at(const qn_store *store, int index,
     return QN_OK;
 }
 
+static qn_status fail_sketch(const char *name, qn_error *error)
+{
+    return qn_fail(error, QN_BAD_ARGUMENT,
+                   "variable \"%s\" has no memory: the store is a sketch",
+                   name);
+}
+
 static qn_status check_copy(const qn_store *store, int index, size_t size,
                             qn_error *error)
 {
@@ -194,6 +220,8 @@ static qn_status check_copy(const qn_store *store, int index, size_t size,
         return qn_fail(error, QN_BAD_ARGUMENT, "no variable %d in the store",
                        index);
     const struct variable *v = &store->variables[index];
+    if (!store->device)
+        return fail_sketch(v->name, error);
     if ((int64_t)size != v->size)
         return qn_fail(error, QN_BAD_ARGUMENT,
                        "variable \"%s\" has %lld bytes, not %zu", v->name,
@@ -219,6 +247,12 @@ qn_status qn_store_read(qn_store *store, int index, void *data, size_t size,
                           data, size, error);
 }
 
+int64_t qn_store_group_size(const qn_store *store, const char *group)
+{
+    int g = find_group(store, group);
+    return g < 0 ? 0 : store->groups[g].size;
+}
+
 struct qn_buffer *qn_store_buffer(const qn_store *store, const char *group)
 {
     int g = find_group(store, group);
@@ -237,6 +271,10 @@ struct qn_buffer *qn_store_variable_buffer(qn_store *store, const char *group,
         return NULL;
     }
     struct variable *v = &store->variables[index];
+    if (!store->device) {
+        fail_sketch(name, error);
+        return NULL;
+    }
     if (!v->part &&
         qn_buffer_part(store->groups[v->group].buffer, (size_t)v->offset,
                        (size_t)v->size, &v->part, error) != QN_OK)

@@ -17,12 +17,14 @@ struct stage {
     qn_graph *graph;
     qn_plan *plan;
     qn_node *x, *labels;
-    qn_node *loss, *correct, *scores;
+    qn_node *loss, *weight, *correct; // sums over the batch
+    qn_node *scores;
+    qn_node *outputs[3];
+    int output_count;
     qn_node *seed, *step; // of random layers
 };
 
 struct qn_predictor {
-    qn_device *device;
     int64_t count;    // samples in all
     size_t sample;    // bytes of one
     int classes;
@@ -55,35 +57,47 @@ static qn_status build_graph(struct stage *stage,
         return qn_graph_check(g, error) != QN_OK ? qn_graph_check(g, NULL)
                                                  : QN_BAD_SHAPE;
     if (use->loss) {
-        stage->loss = qn_loss_build(g, use->loss, logits, stage->labels);
+        stage->loss = qn_loss_build_sum(g, use->loss, logits, stage->labels,
+                                        &stage->weight);
         qn_node *right = qn_equal(g, qn_argmax(g, logits, 1), stage->labels);
         stage->correct = qn_sum(g, right, NULL);
+        stage->outputs[0] = stage->loss;
+        stage->outputs[1] = stage->weight;
+        stage->outputs[2] = stage->correct;
+        stage->output_count = 3;
     } else {
         stage->scores = use->is_raw ? logits : qn_softmax(g, logits, 1);
+        stage->outputs[0] = stage->scores;
+        stage->output_count = 1;
     }
     return qn_graph_check(g, error);
 }
 
-static qn_status create_stage(struct qn_predictor *predictor, qn_store *store,
+static qn_status create_stage(struct stage *stage,
                               const struct qn_predictor_params *use,
-                              struct stage *stage, qn_error *error)
+                              qn_error *error)
 {
     stage->graph = qn_graph_create(QN_FLOAT32);
-    if (!stage->graph)
-        return qn_fail_memory(error, sizeof *stage);
-    QN_TRY(build_graph(stage, use, error));
+    return stage->graph ? build_graph(stage, use, error)
+                        : qn_fail_memory(error, sizeof *stage);
+}
+
+static struct qn_plan_params plan_params(const struct stage *stage,
+                                         qn_store *store)
+{
+    return (struct qn_plan_params){.graph = stage->graph, .store = store,
+                                   .outputs = stage->outputs,
+                                   .output_count = stage->output_count};
+}
+
+static qn_status bind_stage(struct stage *stage, qn_device *device,
+                            qn_store *store,
+                            const struct qn_predictor_params *use,
+                            qn_error *error)
+{
+    const struct qn_plan_params params = plan_params(stage, store);
     QN_TRY(qn_store_add(store, stage->graph, error));
-    qn_node *outputs[2] = {stage->scores};
-    int count = 1;
-    if (use->loss) {
-        outputs[0] = stage->loss;
-        outputs[1] = stage->correct;
-        count = 2;
-    }
-    struct qn_plan_params params = {.graph = stage->graph, .store = store,
-                                    .outputs = outputs,
-                                    .output_count = count};
-    stage->plan = qn_plan_create(predictor->device, &params, error);
+    stage->plan = qn_plan_create(device, &params, error);
     if (stage->plan)
         return qn_plan_set(stage->plan, stage->seed, (double)use->seed);
     return error && error->status ? error->status : QN_DEVICE;
@@ -118,6 +132,8 @@ static qn_status choose_batches(struct qn_predictor *predictor,
     QN_TRY(measure(use, &bytes, error));
     int64_t most = TENSOR_MAX / bytes;
     most = most < BATCH_MAX ? most : BATCH_MAX;
+    if (use->most && most > use->most)
+        most = use->most;
     most = most > 0 ? most : 1;
     int64_t batches = (count + most - 1) / most;
     int64_t batch = (count + batches - 1) / batches;
@@ -126,27 +142,71 @@ static qn_status choose_batches(struct qn_predictor *predictor,
     return QN_OK;
 }
 
-qn_status qn_predictor_create(qn_device *device, qn_store *store,
-                              const struct qn_predictor_params *use,
-                              struct qn_predictor **out, qn_error *error)
+// With graphs and no plans.
+static qn_status make_predictor(const struct qn_predictor_params *use,
+                                struct qn_predictor **out, qn_error *error)
 {
     struct qn_predictor *predictor = calloc(1, sizeof *predictor);
     *out = NULL;
     if (!predictor)
         return qn_fail_memory(error, sizeof *predictor);
-    predictor->device = device;
     predictor->count = use->count;
     predictor->classes = use->like->classes;
     predictor->sample = (size_t)qn_shape_count(&use->like->shape);
     qn_status status = choose_batches(predictor, use, error);
     for (int i = 0; i < 2 && status == QN_OK; i++)
         if (predictor->stages[i].batch)
-            status = create_stage(predictor, store, use,
-                                  &predictor->stages[i], error);
+            status = create_stage(&predictor->stages[i], use, error);
     if (status != QN_OK)
         qn_predictor_destroy(&predictor);
     *out = predictor;
     return status;
+}
+
+qn_status qn_predictor_create(qn_device *device, qn_store *store,
+                              const struct qn_predictor_params *use,
+                              struct qn_predictor **out, qn_error *error)
+{
+    QN_TRY(make_predictor(use, out, error));
+    qn_status status = QN_OK;
+    for (int i = 0; i < 2 && status == QN_OK; i++)
+        if ((*out)->stages[i].batch)
+            status = bind_stage(&(*out)->stages[i], device, store, use,
+                                error);
+    if (status != QN_OK)
+        qn_predictor_destroy(out);
+    return status;
+}
+
+qn_status qn_predictor_measure(qn_device *device, qn_store *sketch,
+                               const struct qn_predictor_params *use,
+                               struct qn_footprint *footprint,
+                               qn_error *error)
+{
+    struct qn_predictor *predictor;
+    QN_TRY(make_predictor(use, &predictor, error));
+    qn_status status = QN_OK;
+    for (int i = 0; i < 2 && status == QN_OK; i++) {
+        const struct stage *stage = &predictor->stages[i];
+        const struct qn_plan_params params = plan_params(stage, sketch);
+        if (stage->batch)
+            status =
+                qn_footprint_add(footprint, device, sketch, &params, error);
+    }
+    qn_predictor_destroy(&predictor);
+    return status;
+}
+
+struct qn_predictor_params
+qn_settings_evaluation(const struct qn_settings *settings)
+{
+    return (struct qn_predictor_params){
+        .model = settings->model,
+        .loss = &settings->loss,
+        .like = settings->dataset,
+        .count = settings->dataset->test_count,
+        .most = settings->evaluation_batch,
+    };
 }
 
 void qn_predictor_destroy(struct qn_predictor **predictor)
@@ -197,25 +257,23 @@ qn_status qn_predictor_evaluate(struct qn_predictor *predictor,
                                 double *loss, double *accuracy,
                                 qn_error *error)
 {
-    double loss_sum = 0, correct_sum = 0;
+    double sums[3] = {0}; // of losses, weights and right answers
     struct stage *stage;
     for (int64_t i = 0; i < predictor->count; i += stage->batch) {
         stage = stage_for(predictor, i);
-        float mean, correct;
         QN_TRY(run_stage(stage, x + (size_t)i * predictor->sample,
                          (size_t)stage->batch * predictor->sample, y + i,
                          error));
-        QN_TRY(pass_on(stage->plan,
-                       qn_plan_read(stage->plan, stage->loss, &mean,
-                                    sizeof mean), error));
-        QN_TRY(pass_on(stage->plan,
-                       qn_plan_read(stage->plan, stage->correct, &correct,
-                                    sizeof correct), error));
-        loss_sum += (double)mean * (double)stage->batch;
-        correct_sum += (double)correct;
+        for (int k = 0; k < 3; k++) {
+            float sum;
+            QN_TRY(pass_on(stage->plan,
+                           qn_plan_read(stage->plan, stage->outputs[k], &sum,
+                                        sizeof sum), error));
+            sums[k] += (double)sum;
+        }
     }
-    *loss = loss_sum / (double)predictor->count;
-    *accuracy = correct_sum / (double)predictor->count;
+    *loss = sums[0] / sums[1];
+    *accuracy = sums[2] / (double)predictor->count;
     return QN_OK;
 }
 

@@ -165,7 +165,6 @@ static qn_status build_steps(struct fit *fit, qn_error *error)
 
 static qn_status build(struct fit *fit, qn_error *error)
 {
-    QN_TRY(qn_feed_check(fit->device, fit->settings.dataset, error));
     fit->store = qn_store_create(fit->device, error);
     if (!fit->store)
         return QN_DEVICE;
@@ -239,6 +238,7 @@ static qn_status check_resume(struct fit *fit, const qn_run *run,
 static qn_status set_up(struct fit *fit, const qn_run *run, qn_error *error)
 {
     QN_TRY(qn_settings_resolve(fit->params, &fit->settings, error));
+    QN_TRY(qn_settings_preflight(fit->device, &fit->settings, error));
     if (run)
         QN_TRY(check_resume(fit, run, error));
     QN_TRY(open_folder(fit, run, error));
@@ -491,14 +491,11 @@ static qn_status evaluate(struct fit *fit, double *loss, double *accuracy,
                           qn_error *error)
 {
     const qn_dataset *data = fit->settings.dataset;
+    const struct qn_predictor_params use =
+        qn_settings_evaluation(&fit->settings);
     if (!fit->predictor)
-        QN_TRY(qn_predictor_create(
-            fit->device, fit->store,
-            &(struct qn_predictor_params){.model = fit->settings.model,
-                                          .loss = &fit->settings.loss,
-                                          .like = data,
-                                          .count = data->test_count},
-            &fit->predictor, error));
+        QN_TRY(qn_predictor_create(fit->device, fit->store, &use,
+                                   &fit->predictor, error));
     return qn_predictor_evaluate(fit->predictor, data->test_x, data->test_y,
                                  loss, accuracy, error);
 }
@@ -594,6 +591,7 @@ static qn_status fill_result(struct fit *fit, qn_error *error)
     result->epochs = state->epoch;
     result->steps = state->step;
     QN_TRY(qn_skips_count(fit->store, &result->skipped_steps, error));
+    result->micro_batch = fit->settings.micro_batch;
     result->seconds = qn_os_seconds() - fit->start;
     result->samples_per_second =
         fit->busy_seconds > 0

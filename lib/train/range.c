@@ -66,7 +66,7 @@ static qn_status set_up(struct range_test *test, int steps, qn_error *error)
     test->dataset.train_count -=
         test->dataset.train_count % settings->batch_size;
     settings->dataset = &test->dataset;
-    QN_TRY(qn_feed_check(test->device, &test->dataset, error));
+    QN_TRY(qn_settings_preflight(test->device, settings, error));
     if (test->params->out) {
         QN_TRY(qn_os_make_folder(test->params->out, false, error));
         QN_TRY(qn_folder_cut_range(test->params->out, error));

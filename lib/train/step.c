@@ -82,6 +82,21 @@ qn_status qn_stepper_bind(struct qn_stepper *stepper, qn_device *device,
                               : QN_OK;
 }
 
+qn_status qn_stepper_measure(const struct qn_stepper *stepper,
+                             qn_device *device, qn_store *sketch,
+                             struct qn_footprint *footprint, qn_error *error)
+{
+    struct qn_plan_params params = {0};
+    for (int i = 0; i < stepper->stage_count; i++) {
+        params.graph = stepper->stages[i].graph;
+        QN_TRY(qn_footprint_add(footprint, device, sketch, &params, error));
+    }
+    params.graph = stepper->apply.graph;
+    return stepper->has_parts ? qn_footprint_add(footprint, device, sketch,
+                                                 &params, error)
+                              : QN_OK;
+}
+
 void qn_stepper_destroy(struct qn_stepper **stepper)
 {
     if (!stepper || !*stepper)

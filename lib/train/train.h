@@ -27,6 +27,8 @@ struct qn_settings {
     int64_t batch_size;
     int64_t micro_batch; // 0: a step is one plan; else below batch_size
     bool allows_micro_statistics;
+    bool is_strict;           // about memory
+    int64_t evaluation_batch; // samples at most; 0: as many as are fast
     int64_t checkpoint_every;
     int64_t max_steps; // INT64_MAX: all
     int64_t log_every;
@@ -305,6 +307,27 @@ qn_node *qn_build_one(qn_graph *g, const qn_model *model,
 // The shape of `count` samples.
 qn_shape qn_batch_shape(int64_t count, const qn_shape *sample);
 
+// ---- memory before a run (memory.c) ----
+
+// What plans allocate, in bytes.
+struct qn_footprint {
+    int64_t size;
+    int64_t largest;
+};
+// Adds a plan; its variables go into the sketch.
+qn_status qn_footprint_add(struct qn_footprint *footprint, qn_device *device,
+                           qn_store *sketch,
+                           const struct qn_plan_params *params,
+                           qn_error *error);
+// qn_fit_estimate for settings, in which it sets the parts that fit.
+qn_status qn_settings_fit(qn_device *device, struct qn_settings *settings,
+                          qn_fit_memory *asked, qn_fit_memory *taken,
+                          qn_error *error);
+// The same before a run: tells the log of parts that nobody asked for.
+qn_status qn_settings_preflight(qn_device *device,
+                                struct qn_settings *settings,
+                                qn_error *error);
+
 // ---- a step (step.c) ----
 
 // The plans for all sizes of batch of a run.
@@ -325,6 +348,10 @@ bool qn_stepper_has_run(const struct qn_stepper *stepper, int64_t count);
 // The update that its steps make.
 const struct qn_optimizer_update *
 qn_stepper_update(const struct qn_stepper *stepper);
+// Adds what binding would allocate.
+qn_status qn_stepper_measure(const struct qn_stepper *stepper,
+                             qn_device *device, qn_store *sketch,
+                             struct qn_footprint *footprint, qn_error *error);
 // Enqueues a step and returns.
 qn_status qn_stepper_run(struct qn_stepper *stepper,
                          const struct qn_step *step, qn_error *error);
@@ -380,7 +407,16 @@ struct qn_predictor_params {
     bool is_stochastic; // random layers draw, by `seed` and the pass
     uint64_t seed;
     bool is_raw; // predicts the model's outputs, not their softmax
+    int64_t most; // samples of a batch at most; 0: as many as are fast
 };
+// Evaluation after an epoch.
+struct qn_predictor_params
+qn_settings_evaluation(const struct qn_settings *settings);
+// Adds what qn_predictor_create would allocate.
+qn_status qn_predictor_measure(qn_device *device, qn_store *sketch,
+                               const struct qn_predictor_params *params,
+                               struct qn_footprint *footprint,
+                               qn_error *error);
 qn_status qn_predictor_create(qn_device *device, qn_store *store,
                               const struct qn_predictor_params *params,
                               struct qn_predictor **out, qn_error *error);
