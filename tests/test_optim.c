@@ -333,6 +333,32 @@ START_TEST(tensors_go_without_ratio)
 }
 END_TEST
 
+// Signs, maxima and ratios do not hide an infinite gradient; a ratio spreads it
+// over its tensor, and nothing over others.
+START_TEST(bad_gradients_show)
+{
+    if (is_emulated())
+        return;
+    for (int i = 0; qn_optimizer_at(i); i++) {
+        double x[MAX_COUNT];
+        struct rule_run run;
+        rule_problem_make(&problem, QN_FLOAT32, 130, 1, 3);
+        problem.c[7] = 2;
+        problem.x[7] = 3e38;
+        rule_run_begin(&run, &problem,
+                       qn_optimizer_defaults(qn_optimizer_at(i)));
+        rule_run_advance(&run, 0.01, 1, 2);
+        rule_run_copy(&run, "parameters", x, false);
+        const int spread = qn_optimizer_at(i)->has_trust ? 130 : 0;
+        ck_assert_msg(!isfinite(x[7]), "%s", qn_optimizer_at(i)->name);
+        for (int j = spread; j < problem.count; j++)
+            ck_assert_msg(isfinite(x[j]) || j == 7, "%s: x[%d] is %g",
+                          qn_optimizer_at(i)->name, j, x[j]);
+        rule_run_finish(&run);
+    }
+}
+END_TEST
+
 // A bad element anywhere stops both of LAMB's launches, LARS's one.
 START_TEST(bad_gradients_change_nothing)
 {
@@ -424,8 +450,8 @@ START_TEST(wrong_settings_are_named)
     qn_graph *g = qn_graph_create(QN_FLOAT32);
     params.hyper[1] = 1;
     rule_problem_make(&problem, QN_FLOAT32, 3, 0, 0);
-    ck_assert_int_eq(qn_optimizer_build(g, rule_problem_loss(g, &problem), &params,
-                                        &update),
+    ck_assert_int_eq(qn_optimizer_build(g, rule_problem_loss(g, &problem),
+                                        &params, &update),
                      QN_BAD_ARGUMENT);
     qn_graph_check(g, &error);
     ck_assert_ptr_nonnull(strstr(error.text, "adam: beta2 is 1"));
@@ -497,4 +523,4 @@ QN_CHECK_MAIN("optim", rows_are_complete, wrong_settings_are_named,
               late_steps_are_not_corrected, runs_repeat_bit_by_bit,
               update_is_one_launch, padding_stays_zero,
               norms_go_with_clipping, bad_gradients_change_nothing,
-              tensors_go_without_ratio)
+              tensors_go_without_ratio, bad_gradients_show)
