@@ -79,7 +79,17 @@ class Usage(unittest.TestCase):
                 ("--dump", "summary", "10", "--dump", "picture"),
                 ("unknown table opps; there are ops", "list", "opps"),
                 ("takes no arguments", "devices", "0:0"),
-                ("unknown part optm; there are optim", "bench", "optm"),
+                ("unknown part optm; there are train, gemm, conv, ops, optim",
+                 "bench", "optm"),
+                ("--shapes: 8x8 is no MxKxN", "bench", "--shapes", "4x4x4,8x8"),
+                ("--shapes: 8x8x0 is", "bench", "gemm", "--shapes", "8x8x0"),
+                ("--shapes: 8x8x8ns is", "bench", "--shapes", "8x8x8ns"),
+                ("--convs: 3x8x8 is no CxHxW-FkK", "bench", "conv", "--convs",
+                 "3x8x8"),
+                ("--convs: 3x8x8-4k3g2 is", "bench", "--convs", "3x8x8-4k3g2"),
+                ("--convs: 3x2x2-4k3p0 is", "bench", "--convs", "3x2x2-4k3p0"),
+                ("did you mean cnn?", "bench", "train", "--models", "mlp,cn"),
+                ("whole number from 1", "bench", "--batch", "0"),
                 ("did you mean adam?", "bench", "optim", "--optimizer",
                  "sgd,adan"),
                 ("whole number from 1", "bench", "--parameters", "0"),
@@ -217,6 +227,81 @@ class Tables(unittest.TestCase):
 
 
 class Bench(unittest.TestCase):
+    def expect_limit(self, result, work, limit, share):
+        """Work over time is the rate; no time itself is judged."""
+        rate = "gbps" if limit == "copy_gbps" else "gflops"
+        self.assertAlmostEqual(
+            result[rate] * result["seconds"] * 1e9 / work, 1, places=6)
+        self.assertGreater(result[limit], 0)
+        self.assertGreater(result[share], 0)
+        self.assertGreaterEqual(result["rounds"], 5)
+
+    def test_products_and_ops(self):
+        shapes = {"33x40x10": "nn", "24x64x36": "nt", "20x32x48": "tn",
+                  "17x19x23": "tt"}
+        convs = ["3x8x8-16k3", "6x9x9-4k5p0", "8x8x8-8k3s2g8", "4x6x8-8k1"]
+        told = run_json("bench", "gemm", "conv", "ops", "--seconds", 0.1,
+                        "--batch", 3, "--elements", 70000, "--shapes",
+                        ",".join(map("".join, shapes.items())),
+                        "--convs", ",".join(convs))
+        self.assertGreater(min(told["limits"].values()), 0)
+        by_part = {part: [r for r in told["results"] if r["bench"] == part]
+                   for part in ("gemm", "conv", "ops")}
+        self.assertEqual(
+            [f"{r['m']}x{r['k']}x{r['n']}" +
+             "nt"[r["trans_a"]] + "nt"[r["trans_b"]] for r in by_part["gemm"]],
+            list(map("".join, shapes.items())))
+        for r in by_part["gemm"]:
+            with self.subTest(r):
+                self.expect_limit(r, 2 * r["m"] * r["n"] * r["k"],
+                                  "fma_gflops", "fma_share")
+                self.assertRegex(r["kernel"], r"\bmatmul:\w")
+        passes = ("forward", "input_gradient", "weight_gradient")
+        rows = {"forward": "conv2d", "input_gradient": "conv_transpose2d",
+                "weight_gradient": "conv2d_weight_grad"}
+        self.assertEqual([(r["shape"], r["pass"]) for r in by_part["conv"]],
+                         [(shape, way) for shape in convs for way in passes])
+        works = [16 * 64 * 27, 4 * 25 * 6 * 25, 8 * 16 * 9, 8 * 48 * 4]
+        for i, r in enumerate(by_part["conv"]):
+            with self.subTest(r):
+                self.expect_limit(r, 2 * 3 * works[i // 3], "fma_gflops",
+                                  "fma_share")
+                self.assertIn(rows[r["pass"]] + ":", r["kernel"])
+        for r in by_part["gemm"] + by_part["conv"]:
+            # Rounding of at most a few hundred terms, and not of none.
+            self.assertLess(r["error"], 1e-5, r)
+            self.assertGreater(r["error"], 0, r)
+        names = [r["op"] for r in by_part["ops"]]
+        self.assertEqual(len(set(names)), len(names))
+        self.assertLessEqual({"relu", "batch_norm_both", "cross_entropy_both",
+                              "max_pool", "sum", "transpose"}, set(names))
+        for r in by_part["ops"]:
+            with self.subTest(r):
+                self.expect_limit(r, r["bytes"], "copy_gbps", "copy_share")
+                self.assertGreaterEqual(r["launches"], 1)
+                self.assertGreaterEqual(r["bytes"], 4 * r["elements"])
+
+    def test_train(self):
+        told = run_json("bench", "train", "--models", "lenet5,mlp",
+                        "--batch", 4, "--seconds", 0.1)
+        first, second = told["results"]
+        self.assertEqual([first["model"], second["model"]], ["lenet5", "mlp"])
+        # Only of the first one is it the process that took the time.
+        self.assertGreater(first["first_step_seconds"], 0)
+        self.assertIsNone(second["first_step_seconds"])
+        for r, parameters, slots in ((first, 61706, 1), (second, 669706, 2)):
+            with self.subTest(r["model"]):
+                self.assertAlmostEqual(
+                    r["samples_per_second"] * r["step_seconds"] / 4, 1)
+                self.assertGreaterEqual(r["launches"], 2)
+                least = 4 * parameters * (1 + slots)
+                self.assertGreater(r["peak_device_bytes"], least)
+                self.assertGreater(r["rss_bytes"], least)
+        table = run("bench", "train", "--models", "lenet5", "--batch", 4,
+                    "--seconds", 0.1).stdout.splitlines()
+        self.assertEqual([line.split()[0] for line in table],
+                         ["model", "lenet5"])
+
     def test_optim(self):
         """The table's shape and its arithmetic; times are what they are."""
         flags = ["--parameters", 100000, "--seconds", 1]

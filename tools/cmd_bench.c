@@ -6,7 +6,11 @@
 #include "bench.h"
 
 static const struct bench_part parts[] = {
-    {"optim", "updates of parameters", check_optim, run_optim},
+    {"train", true, check_train, run_train_steps},
+    {"gemm", false, check_gemm, run_gemm},
+    {"conv", false, check_conv, run_conv},
+    {"ops", false, NULL, run_ops},
+    {"optim", false, check_optim, run_optim},
 };
 enum { PART_COUNT = sizeof parts / sizeof *parts };
 
@@ -14,6 +18,13 @@ enum { PART_COUNT = sizeof parts / sizeof *parts };
 // the time for it.
 static const int64_t LIMIT_SIZE = INT64_C(256) << 20;
 static const double LIMIT_SHARE = 0.1;
+
+const char *next_name(const char *list, char *name, size_t size)
+{
+    const size_t length = strcspn(list, ",");
+    snprintf(name, size, "%.*s", (int)length, list);
+    return list[length] ? list + length + 1 : NULL;
+}
 
 static int unknown_part(const struct command *command, const char *word)
 {
@@ -56,18 +67,29 @@ static json_t *describe(const struct bench *bench, json_t *limits)
                      "limits", limits, "results", bench->results);
 }
 
+static int run_some(struct bench *bench, const bool is_wanted[PART_COUNT],
+                    bool is_early)
+{
+    int status = EXIT_DONE;
+    for (int k = 0; k < PART_COUNT && status == EXIT_DONE; k++)
+        if (is_wanted[k] && parts[k].is_early == is_early)
+            status = parts[k].run(bench);
+    return status;
+}
+
 static int run_parts(struct bench *bench, const bool is_wanted[PART_COUNT])
 {
     json_t *limits = NULL;
-    int status = measure_limits(bench, LIMIT_SIZE,
-                                LIMIT_SHARE * bench->seconds, &limits);
     int count = 0;
     for (int k = 0; k < PART_COUNT; k++)
         count += is_wanted[k];
-    bench->seconds *= (1 - LIMIT_SHARE) / count;
-    for (int k = 0; k < PART_COUNT && status == EXIT_DONE; k++)
-        if (is_wanted[k])
-            status = parts[k].run(bench);
+    const double limit_seconds = LIMIT_SHARE * bench->seconds;
+    bench->seconds = (bench->seconds - limit_seconds) / count;
+    int status = run_some(bench, is_wanted, true);
+    if (status == EXIT_DONE)
+        status = measure_limits(bench, LIMIT_SIZE, limit_seconds, &limits);
+    if (status == EXIT_DONE)
+        status = run_some(bench, is_wanted, false);
     if (status == EXIT_DONE && bench->json)
         status = print_json(describe(bench, limits));
     else
@@ -93,13 +115,25 @@ static int run_on_device(struct bench *bench, const bool is_wanted[PART_COUNT])
 int run_bench(const struct command *command, int argc, const char **argv)
 {
     struct bench bench = {.command = command, .seconds = 30,
-                          .parameters = 10000000};
+                          .parameters = 10000000, .batch = 128,
+                          .elements = 1 << 23};
     const char *choice = NULL;
     struct flag flags[] = {
         {"parameters", "N", "parameters that optim updates [10000000]",
          FLAG_COUNT, &bench.parameters, 1, 2e9, false},
         {"optimizer", "NAME,...", "what optim times; default: all of quern "
          "list optimizers", FLAG_TEXT, &bench.optimizers, 0, 0, false},
+        {"shapes", "MxKxN,...", "what gemm times; 128x784x512nt has its second "
+         "matrix transposed", FLAG_TEXT, &bench.shapes, 0, 0, false},
+        {"convs", "CxHxW-FkK,...", "what conv times: images, filters and their "
+         "size; then s2 for a stride, g4 for groups, p0 for padding",
+         FLAG_TEXT, &bench.convs, 0, 0, false},
+        {"models", "NAME,...", "what train times: mlp, mlp-bn-dropout, cnn, "
+         "resnet20, lenet5", FLAG_TEXT, &bench.models, 0, 0, false},
+        {"batch", "N", "samples of conv and train [128]", FLAG_COUNT,
+         &bench.batch, 1, 65536, false},
+        {"elements", "N", "of the largest tensor of ops, about [8388608]",
+         FLAG_COUNT, &bench.elements, 1, 1e9, false},
         {"seconds", "N", "time for all measurements together, beside "
          "compilation [30]", FLAG_NUMBER, &bench.seconds, 0.01, 86400, false},
         FLAG_DEVICE(choice), FLAG_JSON(bench.json), FLAG_QUIET(bench.quiet)};

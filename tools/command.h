@@ -154,6 +154,10 @@ void catch_interrupts(void);
 bool is_interrupted(void);
 // Seconds of a clock that never goes back.
 double seconds_now(void);
+// Bytes of memory that the process had resident at most, since the last reset
+// where the system has one (Linux), else since it began; 0 where nobody tells.
+double peak_resident_size(void);
+void reset_peak_resident_size(void);
 // Makes a new folder. False where it exists or cannot be made (`*exists`).
 bool make_new_folder(const char *path, bool *exists);
 

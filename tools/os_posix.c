@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -94,6 +95,49 @@ double seconds_now(void)
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
+
+#if defined(__linux__)
+// "VmHWM:     1234 kB" in /proc/self/status.
+double peak_resident_size(void)
+{
+    char line[256];
+    double kibibytes = 0;
+    FILE *file = fopen("/proc/self/status", "r");
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "VmHWM: %lf", &kibibytes) == 1)
+            break;
+    if (file)
+        fclose(file);
+    return 1024 * kibibytes;
+}
+
+// proc(5): 5 sets the peak to what is resident now. A system that refuses it
+// goes on with the old peak.
+void reset_peak_resident_size(void)
+{
+    FILE *file = fopen("/proc/self/clear_refs", "w");
+    if (!file)
+        return;
+    fputs("5", file);
+    fclose(file);
+}
+#else
+double peak_resident_size(void)
+{
+    struct rusage usage;
+    if (getrusage(RUSAGE_SELF, &usage) != 0)
+        return 0;
+#if defined(__APPLE__)
+    return (double)usage.ru_maxrss;
+#else
+    return 1024.0 * (double)usage.ru_maxrss;
+#endif
+}
+
+void reset_peak_resident_size(void)
+{
+}
+#endif
 
 bool make_new_folder(const char *path, bool *exists)
 {

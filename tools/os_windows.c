@@ -4,6 +4,7 @@
 #include <windows.h>
 
 #include <io.h>
+#include <psapi.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,6 +67,19 @@ double seconds_now(void)
     QueryPerformanceCounter(&now);
     QueryPerformanceFrequency(&each);
     return (double)now.QuadPart / (double)each.QuadPart;
+}
+
+double peak_resident_size(void)
+{
+    PROCESS_MEMORY_COUNTERS counters;
+    if (!K32GetProcessMemoryInfo(GetCurrentProcess(), &counters,
+                                 sizeof counters))
+        return 0;
+    return (double)counters.PeakWorkingSetSize;
+}
+
+void reset_peak_resident_size(void)
+{
 }
 
 bool make_new_folder(const char *path, bool *exists)

@@ -40,6 +40,12 @@ static const struct command commands[] = {
     {"bench", "[PART]...",
      "Times the work of training beside the device's own limits.",
      "PART is one of\n"
+     "  train  whole training steps of known models on synthetic data: samples\n"
+     "         a second, launches, memory, time to the first step\n"
+     "  gemm   matrix products: GFLOP/s beside multiply-adds in registers\n"
+     "  conv   convolutions and their two gradients, likewise\n"
+     "  ops    normalisation, activations, losses, pooling, sums, transposes:\n"
+     "         GB/s of what must be read and written, beside a copy\n"
      "  optim  an update of all parameters by each optimizer, beside a copy of\n"
      "         as much memory; GB/s counts the gradient read, parameters and\n"
      "         slots read and written\n"

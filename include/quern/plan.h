@@ -120,6 +120,12 @@ QN_API qn_status qn_plan_estimate(qn_device *device,
                                   const struct qn_plan_params *params,
                                   qn_plan_stats *stats, qn_error *error);
 
+// Writes what carries out step `index` of a run, row and candidate as
+// QUERN_KERNEL has them ("matmul:tiled"), or "pointwise" or "copy", and returns
+// `text`; NULL past the last step. A step is one launch or a few.
+QN_API char *qn_plan_step_name(const qn_plan *plan, int index, char *text,
+                               size_t size);
+
 // One line a launch: kernel, fused nodes, shapes, place in the arena.
 QN_API qn_status qn_plan_dump_text(const qn_plan *plan, FILE *file);
 

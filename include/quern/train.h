@@ -208,6 +208,9 @@ QN_API qn_status qn_fit_estimate(qn_device *device,
                                  qn_fit_memory *asked, qn_fit_memory *taken,
                                  qn_error *error);
 
+// Seconds since this process began, as `first_step_seconds` counts them.
+QN_API double qn_process_seconds(void);
+
 struct qn_evaluate_params {
     const char *loss; // as in struct qn_fit_params; NULL:
                       // "softmax_cross_entropy"

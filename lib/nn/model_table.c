@@ -16,6 +16,12 @@
 #define NO_BIAS ",\"bias\":false"
 #define KAIMING ",\"init\":\"kaiming_normal\""
 
+// ---- an MLP with all that regularises ----
+
+#define HIDDEN(n) \
+    DENSE(n) ",{\"type\":\"batch_norm\"}," RELU "," DROPOUT(0.5)
+#define MLP_BN_DROPOUT MODEL(HIDDEN(512) "," HIDDEN(512) "," DENSE(10))
+
 // ---- LeNet-5 ----
 
 #define LENET5                                                          \
@@ -33,6 +39,13 @@
 #define VGG_SMALL                                                   \
     MODEL(TWICE(32) "," TWICE(64) "," TWICE(128) "," DROPOUT(0.5) \
           "," DENSE(10))
+
+// ---- three convolutions ----
+
+#define CNN                                                            \
+    MODEL(NORMED(32, "") "," RELU "," NORMED(64, "") "," RELU ","      \
+          MAXPOOL "," NORMED(128, "") "," RELU "," MAXPOOL "," MEAN "," \
+          DENSE(10))
 
 // ---- all-convolutional ----
 
@@ -73,6 +86,10 @@
 static const struct qn_model_row rows[] = {
     {"mlp", "512-relu-512-relu-10",
      "two hidden layers of 512, the usual first network for digits"},
+    {"mlp-bn-dropout", MLP_BN_DROPOUT,
+     "mlp with batch normalisation and dropout 0.5 after each hidden layer; "
+     "Ioffe, Szegedy: Batch normalization, ICML 2015; Srivastava et al.: "
+     "Dropout, JMLR 2014"},
     {"softmax-regression", "10", "one dense layer: the linear classifier"},
     {"maxout-mlp",
      MODEL(DROPOUT(0.2) ",{\"type\":\"maxout\",\"units\":240,\"pieces\":5}"
@@ -88,6 +105,10 @@ static const struct qn_model_row rows[] = {
      "for 32x32 images; after Simonyan, Zisserman: Very deep convolutional "
      "networks for large-scale image recognition, ICLR 2015; with batch "
      "normalisation"},
+    {"cnn", CNN,
+     "for 32x32 images; three normalised convolutions and a mean, a small net "
+     "for timing; after Lin, Chen, Yan: Network in network, ICLR 2014, and "
+     "Ioffe, Szegedy: Batch normalization, ICML 2015"},
     {"all-cnn", ALL_CNN,
      "All-CNN-C, for 32x32 images; Springenberg, Dosovitskiy, Brox, "
      "Riedmiller: Striving for simplicity, ICLR 2015 workshop"},

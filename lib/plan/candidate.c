@@ -47,6 +47,7 @@ qn_status qn_plan_describe_kernel(struct qn_plan *plan,
     *work = qn_arena_alloc(&plan->arena, sizeof **work);
     if (!*work)
         return qn_fail_memory(&plan->error, sizeof **work);
+    (*work)->candidate = chosen->name;
     chosen->describe(node, plan->limits, *work);
     return (*work)->failed ? qn_fail_memory(&plan->error, sizeof **work)
                            : QN_OK;

@@ -6,6 +6,24 @@ void qn_plan_describe(const qn_plan *plan, qn_plan_stats *stats)
     *stats = plan->stats;
 }
 
+char *qn_plan_step_name(const qn_plan *plan, int index, char *text,
+                        size_t size)
+{
+    for (int s = 0; s < plan->step_count; s++) {
+        const struct step *step = &plan->steps[s];
+        if (step->runs_once || index-- > 0)
+            continue;
+        if (step->kernel && step->work)
+            snprintf(text, size, "%s:%s", step->kernel->op->name,
+                     step->work->candidate);
+        else
+            snprintf(text, size, "%s",
+                     step->chain->node_count ? "pointwise" : "copy");
+        return text;
+    }
+    return NULL;
+}
+
 static const char *memory_name(enum memory memory)
 {
     static const char *const names[] = {

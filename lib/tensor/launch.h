@@ -87,6 +87,7 @@ struct qn_launch {
 // The launches of one node, in order. A zeroed one is empty. `failed` is
 // sticky, set where there was no memory: check once after `describe`.
 struct qn_work {
+    const char *candidate; // that describes it; set by the plan
     struct qn_arena arena; // holds the launches, and text that rows generate
     struct qn_launch **launches;
     int launch_count;

@@ -620,6 +620,11 @@ static void finish(struct fit *fit)
     qn_feed_finish(&fit->feed);
 }
 
+double qn_process_seconds(void)
+{
+    return qn_os_process_seconds();
+}
+
 qn_status qn_fit(qn_device *device, const struct qn_fit_params *params,
                  qn_fit_result *result, qn_error *error)
 {
