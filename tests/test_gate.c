@@ -39,6 +39,7 @@ struct updater {
 struct kind {
     const char *optimizer;
     bool has_gate, is_watched, needs_finite_gradient;
+    bool has_max_norm; // in a launch of its own
 };
 
 static void begin(struct updater *u, const struct kind *kind)
@@ -57,6 +58,13 @@ static void begin(struct updater *u, const struct kind *kind)
     params.is_watched = kind->is_watched;
     params.needs_finite_gradient = kind->needs_finite_gradient;
     params.average = 0.5;
+    struct qn_parameter_options options[2];
+    for (int i = 0; i < 2; i++) {
+        options[i] = qn_parameter_options_defaults();
+        options[i].units = QN_UNITS_ALL;
+        options[i].max_norm = kind->has_max_norm ? 0.01 : 0;
+    }
+    params.options = options;
     qn_optimizer_apply(g, u->gradient, &params, &u->update);
     ck_assert_ok(qn_graph_check(g, &error), error);
     ck_assert_int_eq(u->update.chunk_count, CHUNKS);
@@ -155,11 +163,12 @@ static void expect_watch(struct updater *u, int a, int b, int c, int last)
 
 // ---- the tests ----
 
-static const char *const rules[] = {"adam", "momentum", "sgd"};
+// One launch with slots and without; norms before it; two launches.
+static const char *const rules[] = {"adam", "sgd", "lars", "lamb"};
 
 static int rule_count(void)
 {
-    return is_emulated() ? 1 : 3;
+    return is_emulated() ? 1 : 4;
 }
 
 static const float shut[] = {NAN, INFINITY, -INFINITY};
@@ -169,8 +178,9 @@ START_TEST(gate_leaves_steps_out)
 {
     for (int i = 0; i < rule_count(); i++) {
         struct updater gated, free_one;
-        begin(&gated, &(struct kind){rules[i], .has_gate = true});
-        begin(&free_one, &(struct kind){rules[i]});
+        begin(&gated, &(struct kind){rules[i], .has_gate = true,
+                                     .has_max_norm = i == 0});
+        begin(&free_one, &(struct kind){rules[i], .has_max_norm = i == 0});
         good_step(&gated, 1);
         good_step(&free_one, 1);
         struct states *before = read_states(&gated);
@@ -189,17 +199,20 @@ END_TEST
 // With a watch the gate stays shut, so that what the bad step met is kept.
 START_TEST(watched_gate_stays_shut)
 {
-    struct updater u;
-    begin(&u, &(struct kind){rules[0], .has_gate = true, .is_watched = true});
-    good_step(&u, 1);
-    expect_watch(&u, 0, 0, 0, 0);
-    struct states *before = read_states(&u);
-    step(&u, 2, NAN, 7, NAN);
-    good_step(&u, 3);
-    step(&u, 4, INFINITY, -1, 0);
-    expect_same(read_states(&u), before);
-    expect_watch(&u, 0, 0, 0, 2);
-    finish(&u);
+    for (int i = 0; i < (is_emulated() ? 1 : 2); i++) {
+        struct updater u;
+        begin(&u, &(struct kind){i ? "lamb" : "adam", .has_gate = true,
+                                 .is_watched = true, .has_max_norm = true});
+        good_step(&u, 1);
+        expect_watch(&u, 0, 0, 0, 0);
+        struct states *before = read_states(&u);
+        step(&u, 2, NAN, 7, NAN);
+        good_step(&u, 3);
+        step(&u, 4, INFINITY, -1, 0);
+        expect_same(read_states(&u), before);
+        expect_watch(&u, 0, 0, 0, 2);
+        finish(&u);
+    }
 }
 END_TEST
 

@@ -120,7 +120,7 @@ END_TEST
 
 // One sample of 24 is too bright for a layer with large weights. Which step
 // meets it follows from seed and epoch.
-START_TEST(sample_that_overflows_is_named)
+static void expect_bright(int64_t micro_batch, const char *where)
 {
     const int bright = 17;
     qn_dataset data = make_data(bright, 1e31);
@@ -132,14 +132,21 @@ START_TEST(sample_that_overflows_is_named)
         place++;
     snprintf(want, sizeof want,
              "the loss is not finite at step %d (epoch 1)|layer 0 (dense)|"
-             "for 1 of the batch's 8 samples, first for sample 17 of dots|"
+             "for 1 of the batch's %s samples, first for sample 17 of dots|"
              "samples as large as 2.55e+33: scale them",
-             place / BATCH + 1);
+             place / BATCH + 1, where);
     struct qn_fit_params params = make_params();
     params.lr = 1e-37;
+    params.micro_batch = micro_batch;
     expect_stop("{\"layers\":[{\"type\":\"dense\",\"units\":16,\"init\":"
                 "\"kaiming_normal\",\"gain\":1e6},{\"type\":\"relu\"},"
                 "{\"type\":\"dense\",\"units\":3}]}", &data, params, want);
+}
+
+START_TEST(sample_that_overflows_is_named)
+{
+    expect_bright(0, "8");
+    expect_bright(4, "4"); // which are half of the step's
 }
 END_TEST
 
