@@ -332,6 +332,7 @@ static struct qn_fit_params all_set(const struct qn_parameter_group *groups)
     p.max_norm_per_tensor = true;
     p.ema = 0.75;
     p.ema_form = QN_AVERAGE_CORRECTED;
+    p.ema_recompute_bn = true;
     return p;
 }
 
@@ -361,7 +362,8 @@ START_TEST(runs_keep_their_settings)
               q->clip_global_norm == 2);
     ck_assert(q->no_decay_bias && q->max_norm == 1.5 &&
               q->max_norm_per_tensor);
-    ck_assert(q->ema == 0.75 && q->ema_form == QN_AVERAGE_CORRECTED);
+    ck_assert(q->ema == 0.75 && q->ema_form == QN_AVERAGE_CORRECTED &&
+              q->ema_recompute_bn);
     ck_assert_int_eq(q->group_count, 2);
     ck_assert_str_eq(q->groups[0].pattern, "*.bias");
     ck_assert(q->groups[0].lr_scale == 0.1 && q->groups[0].max_norm == 4);
@@ -515,6 +517,149 @@ START_TEST(average_is_that_of_the_steps)
     ck_assert_mem_eq(a.x, b.x, sizeof a.x);
     qn_checkpoint_close(&resumed);
     qn_checkpoint_close(&whole);
+}
+END_TEST
+
+// ---- the average's evaluation ----
+
+static const char norm_text[] =
+    "{\"layers\":[{\"type\":\"batch_norm\"},{\"type\":\"dense\","
+    "\"units\":10}]}";
+
+static qn_store *load_average(const char *folder, qn_run **run,
+                              qn_model **model)
+{
+    qn_error error = {0};
+    *run = qn_run_open(folder, &error);
+    ck_assert_msg(*run != NULL, "%s", error.text);
+    *model = make_model(qn_run_model(*run));
+    qn_store *store =
+        qn_run_load_average(*run, qn_check_device(), *model, &error);
+    ck_assert_msg(store != NULL, "%s", error.text);
+    return store;
+}
+
+// What training reports of the average is what its checkpoint gives.
+START_TEST(average_is_evaluated)
+{
+    const char *folder = path_of("evaluated");
+    struct qn_fit_params p = qn_fit_defaults();
+    qn_dataset data = few_digits();
+    qn_fit_result result;
+    qn_error error = {0};
+    double loss, accuracy;
+    p.model = make_model(norm_text);
+    p.dataset = &data;
+    p.epochs = 2;
+    p.batch_size = 64;
+    p.lr = 0.5;
+    p.ema = 0.75;
+    p.out = folder;
+    ck_assert_ok(qn_fit(qn_check_device(), &p, &result, &error), error);
+    qn_run *run;
+    qn_model *model;
+    qn_store *store = load_average(folder, &run, &model);
+    ck_assert_ok(qn_evaluate(qn_check_device(), model, store, &data, NULL,
+                             &loss, &accuracy, &error), error);
+    ck_assert(loss == result.average_test_loss);
+    ck_assert(accuracy == result.average_test_accuracy);
+    ck_assert(loss != result.test_loss);
+    qn_store_destroy(&store);
+    qn_model_destroy(&model);
+    qn_run_close(&run);
+    p.ema = 0;
+    ck_assert_ok(qn_fit(qn_check_device(), &p, &result, &error), error);
+    ck_assert(isnan(result.average_test_loss));
+    run = qn_run_open(folder, &error);
+    ck_assert_ptr_null(
+        qn_run_load_average(run, qn_check_device(), p.model, &error));
+    ck_assert_ptr_nonnull(strstr(error.text, "holds no moving average"));
+    qn_run_close(&run);
+    qn_model_destroy((qn_model **)&p.model);
+}
+END_TEST
+
+// Statistics of the inputs: the means over the two whole batches of the epoch of
+// each batch's mean and unbiased variance.
+static void expect_statistics(double want[2], int epoch)
+{
+    enum { BATCH = 64, PIXELS = 64 };
+    qn_dataset data = few_digits();
+    int32_t order[150];
+    qn_shuffle(order, data.train_count, 0, epoch);
+    want[0] = want[1] = 0;
+    for (int k = 0; k < 2; k++) {
+        double sum = 0, squares = 0;
+        const double count = BATCH * PIXELS;
+        for (int i = 0; i < BATCH * PIXELS; i++) {
+            const int32_t sample = order[k * BATCH + i / PIXELS];
+            const double v =
+                (data.train_x[sample * PIXELS + i % PIXELS] - data.offset) *
+                data.scale;
+            sum += v;
+            squares += v * v;
+        }
+        want[0] += sum / count / 2;
+        want[1] += (squares - sum * sum / count) / (count - 1) / 2;
+    }
+}
+
+START_TEST(average_gets_statistics_of_its_own)
+{
+    const char *folder = path_of("statistics");
+    struct qn_fit_params p = qn_fit_defaults();
+    qn_error error = {0};
+    double want[2];
+    p.ema = 0.75;
+    p.ema_recompute_bn = true;
+    ck_assert_ok(try_run(p, norm_text, 6, folder, &error), error);
+    expect_statistics(want, 2);
+    qn_run *run;
+    qn_model *model;
+    qn_store *store = load_average(folder, &run, &model);
+    static const char *const names[] = {"0.running_mean", "0.running_var"};
+    for (int k = 0; k < 2; k++) {
+        float got;
+        ck_assert_ok(qn_store_read(store,
+                                   qn_store_find(store, "buffers", names[k]),
+                                   &got, sizeof got, &error), error);
+        ck_assert_double_eq_tol((double)got, want[k], 1e-6);
+    }
+    qn_store_destroy(&store);
+    qn_model_destroy(&model);
+    qn_run_close(&run);
+    p = qn_fit_defaults();
+    p.ema_recompute_bn = true;
+    expect_fault(p, "there is no average");
+}
+END_TEST
+
+// Parameters, averages and both statistics, bit by bit.
+START_TEST(stopped_averages_go_on)
+{
+    const char *folders[] = {path_of("whole"), path_of("parts")};
+    struct qn_fit_params p = qn_fit_defaults();
+    char files[2][400];
+    qn_error error = {0};
+    p.optimizer = "adam";
+    p.ema = 0.75;
+    p.ema_form = QN_AVERAGE_CORRECTED;
+    p.ema_recompute_bn = true;
+    ck_assert_ok(try_run(p, norm_text, 6, folders[0], &error), error);
+    ck_assert_ok(try_run(p, norm_text, 2, folders[1], &error), error);
+    p.resume = folders[1];
+    ck_assert_ok(try_run(p, norm_text, 6, folders[1], &error), error);
+    qn_checkpoint *ends[2];
+    for (int k = 0; k < 2; k++) {
+        snprintf(files[k], sizeof files[k], "%s/last.safetensors",
+                 folders[k]);
+        ends[k] = qn_checkpoint_open(files[k], &error);
+        ck_assert_msg(ends[k] != NULL, "%s", error.text);
+    }
+    ck_assert_str_eq(qn_checkpoint_note(ends[0], "quern.sha256"),
+                     qn_checkpoint_note(ends[1], "quern.sha256"));
+    qn_checkpoint_close(&ends[0]);
+    qn_checkpoint_close(&ends[1]);
     qn_dataset_destroy(&all_digits);
 }
 END_TEST
@@ -523,4 +668,6 @@ QN_CHECK_MAIN("around", groups_are_read, weights_are_told_from_the_rest,
               later_groups_win, patterns_that_match_nothing_are_named,
               settings_are_checked, runs_keep_their_settings,
               frozen_parameters_stay, biases_are_not_decayed,
-              norms_hold_after_every_step, average_is_that_of_the_steps)
+              norms_hold_after_every_step, average_is_that_of_the_steps,
+              average_is_evaluated, average_gets_statistics_of_its_own,
+              stopped_averages_go_on)

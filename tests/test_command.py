@@ -453,6 +453,31 @@ class Runs(Folder):
                  for i in range(2)]
         self.assertEqual(files[0], files[1])
 
+    def test_average(self):
+        out = self.folder / "run"
+        told = run_json("train", "16-relu-10", "--epochs", 2, "--out", out,
+                        "--quiet", "--optimizer", "adam", "--ema", 0.9)
+        lines = [json.loads(line) for line in
+                 (out / "metrics.jsonl").read_text().splitlines()]
+        self.assertAlmostEqual(lines[-1]["average_test_loss"],
+                               told["average_test_loss"], 6)
+        self.assertNotEqual(told["average_test_loss"], told["test_loss"])
+        average = run_json("eval", out, "--average", "--quiet")
+        self.assertEqual(average["test_loss"], told["average_test_loss"])
+        self.assertEqual(average["test_accuracy"],
+                         told["average_test_accuracy"])
+        plain = run_json("eval", out, "--quiet")
+        self.assertEqual(plain["test_loss"], told["test_loss"])
+        scores = [run_json("predict", out, "digits:0", "--quiet", *flag)
+                  ["predictions"][0]["probability"]
+                  for flag in ([], ["--average"])]
+        self.assertNotEqual(*scores)
+        run("train", "10", "--epochs", 1, "--out", self.folder / "plain",
+            "--quiet")
+        self.assertIn("holds no moving average",
+                      run("eval", self.folder / "plain", "--average",
+                          "--quiet", status=2).stderr)
+
     def test_groups_of_parameters(self):
         out = self.folder / "run"
         run("train", "8-relu-10", "--epochs", 1, "--out", out, "--quiet",

@@ -37,6 +37,10 @@ int add_around_flags(struct around *a, struct flag *flags, int count)
          FLAG_NUMBER, &a->ema, 1e-9, 1 - 1e-9, false},
         {"ema-corrected", NULL, "without the first values in it",
          FLAG_SWITCH, &a->ema_corrected, 0, 0, false},
+        {"ema-recompute-bn", NULL,
+         "evaluate the average with statistics of its own, from passes over "
+         "the training data",
+         FLAG_SWITCH, &a->recompute_bn, 0, 0, false},
         {"polyak", NULL, "instead the mean of the parameters after all steps",
          FLAG_SWITCH, &a->polyak, 0, 0, false},
     };
@@ -97,6 +101,8 @@ static void set_average(const struct around *a, const struct flag *flags,
         params->ema = a->ema;
     if (a->ema_corrected)
         params->ema_form = QN_AVERAGE_CORRECTED;
+    if (a->recompute_bn)
+        params->ema_recompute_bn = true;
     if (a->polyak)
         params->ema_form = QN_AVERAGE_MEAN;
 }

@@ -6,7 +6,7 @@
 
 struct around {
     double clip_value, clip_norm, clip_global_norm, max_norm, ema;
-    bool no_decay_bias, per_tensor, ema_corrected, polyak;
+    bool no_decay_bias, per_tensor, ema_corrected, polyak, recompute_bn;
     struct flag_list groups; // --group and --freeze, in their order
     struct qn_parameter_group *parsed;
 };

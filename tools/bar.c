@@ -106,42 +106,55 @@ static void print_plain(const qn_progress *p)
 {
     fprintf(stderr,
             "epoch %d/%d: loss %.4f, accuracy %.2f %%, test loss %.4f, test "
-            "accuracy %.2f %%, %.0f samples/s, lr %.4g\n", p->epoch,
-            p->epochs, p->loss, 100 * p->accuracy, p->test_loss,
-            100 * p->test_accuracy, p->samples_per_second, p->lr);
+            "accuracy %.2f %%, ", p->epoch, p->epochs, p->loss,
+            100 * p->accuracy, p->test_loss, 100 * p->test_accuracy);
+    if (!isnan(p->average_test_accuracy))
+        fprintf(stderr, "of the average %.4f and %.2f %%, ",
+                p->average_test_loss, 100 * p->average_test_accuracy);
+    fprintf(stderr, "%.0f samples/s, lr %.4g\n", p->samples_per_second, p->lr);
 }
 
 // A row of the table, as many columns as fit.
 static void print_row(const qn_progress *p, int width)
 {
-    static const struct {
+    struct cell {
         const char *title;
         int width;
-    } columns[] = {{"epoch", 9},      {"test acc", 11}, {"test loss", 11},
-                   {"train acc", 11}, {"train loss", 12}, {"samples/s", 12},
-                   {"time", 9},       {"lr", 11}};
-    enum { COUNT = sizeof columns / sizeof *columns };
-    char cells[COUNT][SHORT_TEXT];
-    snprintf(cells[0], SHORT_TEXT, "%d/%d", p->epoch, p->epochs);
-    snprintf(cells[1], SHORT_TEXT, "%.2f %%", 100 * p->test_accuracy);
-    snprintf(cells[2], SHORT_TEXT, "%.4f", p->test_loss);
-    snprintf(cells[3], SHORT_TEXT, "%.2f %%", 100 * p->accuracy);
-    snprintf(cells[4], SHORT_TEXT, "%.4f", p->loss);
-    text_count(cells[5], (int64_t)p->samples_per_second);
-    text_time(cells[6], p->seconds);
-    snprintf(cells[7], SHORT_TEXT, "%.4g", p->lr);
-    int count = 0, used = 0;
-    while (count < COUNT && used + columns[count].width < width)
-        used += columns[count++].width;
+        char text[SHORT_TEXT];
+    } all[] = {{"epoch", 9, ""},      {"test acc", 11, ""},
+               {"test loss", 11, ""}, {"avg acc", 11, ""},
+               {"avg loss", 11, ""},  {"train acc", 11, ""},
+               {"train loss", 12, ""}, {"samples/s", 12, ""},
+               {"time", 9, ""},       {"lr", 11, ""}};
+    enum { ALL = sizeof all / sizeof *all, AVERAGE = 3, AVERAGE_COUNT = 2 };
+    snprintf(all[0].text, SHORT_TEXT, "%d/%d", p->epoch, p->epochs);
+    snprintf(all[1].text, SHORT_TEXT, "%.2f %%", 100 * p->test_accuracy);
+    snprintf(all[2].text, SHORT_TEXT, "%.4f", p->test_loss);
+    snprintf(all[3].text, SHORT_TEXT, "%.2f %%",
+             100 * p->average_test_accuracy);
+    snprintf(all[4].text, SHORT_TEXT, "%.4f", p->average_test_loss);
+    snprintf(all[5].text, SHORT_TEXT, "%.2f %%", 100 * p->accuracy);
+    snprintf(all[6].text, SHORT_TEXT, "%.4f", p->loss);
+    text_count(all[7].text, (int64_t)p->samples_per_second);
+    text_time(all[8].text, p->seconds);
+    snprintf(all[9].text, SHORT_TEXT, "%.4g", p->lr);
+    int count = ALL, used = 0, shown = 0;
+    if (isnan(p->average_test_accuracy)) {
+        count -= AVERAGE_COUNT;
+        memmove(all + AVERAGE, all + AVERAGE + AVERAGE_COUNT,
+                (size_t)(count - AVERAGE) * sizeof *all);
+    }
+    while (shown < count && used + all[shown].width < width)
+        used += all[shown++].width;
     if (!header_is_shown && terminal_has_color(stderr))
         fputs("\033[2m", stderr);
-    for (int i = 0; i < count && !header_is_shown; i++)
-        fprintf(stderr, "%*s", columns[i].width, columns[i].title);
+    for (int i = 0; i < shown && !header_is_shown; i++)
+        fprintf(stderr, "%*s", all[i].width, all[i].title);
     if (!header_is_shown)
         fputs(terminal_has_color(stderr) ? "\033[22m\n" : "\n", stderr);
     header_is_shown = true;
-    for (int i = 0; i < count; i++)
-        fprintf(stderr, "%*s", columns[i].width, cells[i]);
+    for (int i = 0; i < shown; i++)
+        fprintf(stderr, "%*s", all[i].width, all[i].text);
     fputc('\n', stderr);
 }
 

@@ -6,7 +6,7 @@
 struct options {
     const char *data, *device;
     int64_t mc_samples, seed;
-    bool json, quiet;
+    bool json, quiet, average;
 };
 
 static int print_result(const struct options *options, const char *path,
@@ -15,10 +15,11 @@ static int print_result(const struct options *options, const char *path,
 {
     if (options->json)
         return print_json(json_pack(
-            "{so so ss sI sI ss ss}", "test_loss", json_number(loss),
+            "{so so ss sI sI sb ss ss}", "test_loss", json_number(loss),
             "test_accuracy", json_number(accuracy), "data", dataset->name,
             "samples", (json_int_t)dataset->test_count, "mc_samples",
-            (json_int_t)options->mc_samples, "checkpoint", path,
+            (json_int_t)options->mc_samples, "average", options->average,
+            "checkpoint", path,
             "device", qn_device_describe(device)->name));
     printf("test accuracy %.2f %%, test loss %.4f on %lld samples of %s\n",
            100 * accuracy, loss, (long long)dataset->test_count,
@@ -62,7 +63,9 @@ static int evaluate(const struct command *command,
     if (!device)
         goto done;
     say_device(options->quiet, device);
-    store = qn_run_load(run, device, model, &error);
+    store = options->average
+                ? qn_run_load_average(run, device, model, &error)
+                : qn_run_load(run, device, model, &error);
     if (!store || qn_evaluate(device, model, store, dataset,
                               &params, &loss, &accuracy, &error) != QN_OK)
         status = fail_with(command, &error);
@@ -88,6 +91,7 @@ int run_eval(const struct command *command, int argc, const char **argv)
          FLAG_COUNT, &options.mc_samples, 0, 1000000, false},
         {"seed", "N", "of these draws [0]", FLAG_COUNT, &options.seed, 0,
          4294967295.0, false},
+        FLAG_AVERAGE(options.average),
         FLAG_DEVICE(options.device),
         FLAG_JSON(options.json),
         FLAG_QUIET(options.quiet),

@@ -6,7 +6,7 @@
 
 struct options {
     const char *device;
-    bool json, quiet;
+    bool json, quiet, average;
 };
 
 // What stays the same for all inputs.
@@ -126,7 +126,10 @@ static int open_and_predict(struct job *job, const struct words *words)
     if (!job->device)
         return status;
     say_device(job->options.quiet, job->device);
-    job->store = qn_run_load(job->run, job->device, job->model, &error);
+    job->store =
+        job->options.average
+            ? qn_run_load_average(job->run, job->device, job->model, &error)
+            : qn_run_load(job->run, job->device, job->model, &error);
     if (!job->store)
         return fail_with(job->command, &error);
     if (job->options.json)
@@ -138,6 +141,7 @@ int run_predict(const struct command *command, int argc, const char **argv)
 {
     struct job job = {.command = command};
     struct flag flags[] = {
+        FLAG_AVERAGE(job.options.average),
         FLAG_DEVICE(job.options.device),
         FLAG_JSON(job.options.json),
         FLAG_QUIET(job.options.quiet),

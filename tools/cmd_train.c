@@ -246,7 +246,8 @@ static int print_result_json(const struct job *job,
                              const qn_fit_result *result)
 {
     json_t *json = json_pack(
-        "{ss ss? ss sI sI si sI sI so so so so so so so si so ss sb ss ss?}", "device",
+        "{ss ss? ss sI sI si sI sI so so so so so so so si so ss sb ss ss? so so}",
+        "device",
         qn_device_describe(job->device)->name, "model", job->params.label,
         "data", job->dataset->name, "parameters",
         (json_int_t)result->parameters, "micro_batch",
@@ -267,7 +268,9 @@ static int print_result_json(const struct job *job,
                            : json_null(),
         "run", job->out, "interrupted", result->interrupted,
         "parameters_sha256", result->parameters_sha256, "stopped",
-        result->stopped);
+        result->stopped, "average_test_loss",
+        json_number(result->average_test_loss), "average_test_accuracy",
+        json_number(result->average_test_accuracy));
     return print_json(json);
 }
 
@@ -292,6 +295,10 @@ static void print_result(const struct job *job, const qn_fit_result *result)
            100 * result->best_test_accuracy, result->best_epoch,
            (snprintf(seconds, sizeof seconds, "%.1f", result->seconds),
             seconds), job->out);
+    if (!isnan(result->average_test_accuracy))
+        printf("of the average of the parameters: test accuracy %.2f %%, "
+               "test loss %.4f\n", 100 * result->average_test_accuracy,
+               result->average_test_loss);
 }
 
 static void print_profile(qn_device *device)

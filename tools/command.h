@@ -77,6 +77,10 @@ struct flag {
 #define FLAG_QUIET(variable)                                              \
     {"quiet", NULL, "no progress, only warnings and errors", FLAG_SWITCH, \
      &(variable), 0, 0, false}
+#define FLAG_AVERAGE(variable)                                            \
+    {"average", NULL,                                                     \
+     "by the moving average of the parameters (quern train --ema)",       \
+     FLAG_SWITCH, &(variable), 0, 0, false}
 #define FLAG_COUNT_OF(array) ((int)(sizeof(array) / sizeof *(array)))
 
 // The words that are no flags. They live until free_words.

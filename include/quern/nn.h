@@ -140,6 +140,9 @@ struct qn_model_build_params {
     // qn_scalar: which sample of a larger batch x begins with, so that random
     // layers draw for each what they would draw in that batch; NULL: 0.
     qn_node *first;
+    // A qn_scalar: what a batch's statistics weigh in running ones, instead of
+    // each layer's momentum; NULL: that.
+    qn_node *statistics_rate;
     // If not NULL: receives the output of each layer (qn_model_layer_count).
     qn_node **layer_outputs;
 };
@@ -303,6 +306,11 @@ QN_API bool qn_checkpoint_tensor_at(const qn_checkpoint *checkpoint, int index,
 QN_API qn_status qn_checkpoint_load(const qn_checkpoint *checkpoint,
                                     qn_store *store, bool parameters_only,
                                     qn_error *error);
+
+// The parameters' moving average into the store's parameters, from "average.*";
+// buffers from "average_buffers.*" where there are such, else as they are.
+QN_API qn_status qn_checkpoint_load_average(const qn_checkpoint *checkpoint,
+                                            qn_store *store, qn_error *error);
 
 // SHA-256 over names, shapes and values of the group "parameters", in order.
 QN_API qn_status qn_store_hash(qn_store *store, char hex[65],

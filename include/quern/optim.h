@@ -234,8 +234,9 @@ QN_API qn_status qn_optimizer_apply(qn_graph *graph, qn_node *gradient,
                                     const struct qn_optimizer_params *params,
                                     struct qn_optimizer_update *update);
 
-// Gives what begins as a copy of the parameters its first values: the group
-// "average". To be called once, when the parameters have theirs.
+// Gives what begins as a copy of the parameters its first values: the groups
+// "average", with "average_buffers", and "lookahead". To be called once, when
+// the parameters have theirs.
 QN_API qn_status qn_optimizer_begin(qn_store *store, qn_error *error);
 
 // The start of a run: no step done, the row's learning rate.

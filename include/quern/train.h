@@ -31,6 +31,8 @@ typedef struct qn_progress {
     bool epoch_end;      // with the next three valid
     double test_loss;
     double test_accuracy;
+    double average_test_loss; // of the moving average; NAN where there is none
+    double average_test_accuracy;
     double lr;       // of the last step, as the schedule had it
     double momentum; // likewise; NAN where no schedule changes it
     int64_t skipped_steps; // in all, see `on_nan`
@@ -78,6 +80,10 @@ struct qn_fit_params {
     // them (struct qn_optimizer_params); 0: none, unless ema_form is the mean.
     double ema;
     enum qn_average_form ema_form;
+    bool ema_recompute_bn; // evaluate it with statistics of normalisations that
+                           // passes over the training data give it, as
+                           // torch.optim.swa_utils.update_bn; else with those
+                           // of training
     const char *loss;        // "softmax_cross_entropy"; "huber:delta=0.5" sets
                              // more (qn_loss_parse)
     // A loss or gradient that is not finite: "stop" ends the run and says why;
@@ -128,6 +134,8 @@ typedef struct qn_fit_result {
     double train_accuracy;
     double test_loss; // after the last epoch
     double test_accuracy;
+    double average_test_loss; // the same of the moving average; NAN without one
+    double average_test_accuracy;
     int best_epoch; // the one with the best test accuracy, then loss
     double best_test_loss;
     double best_test_accuracy;
@@ -258,7 +266,10 @@ QN_API const qn_dataset *qn_run_dataset(const qn_run *run);
 QN_API int qn_run_epochs(const qn_run *run);
 QN_API int64_t qn_run_steps(const qn_run *run);
 
-// A new store with the model's parameters from the checkpoint.
+// A new store with the model's parameters from the checkpoint, or with their
+// moving average.
+QN_API qn_store *qn_run_load_average(const qn_run *run, qn_device *device,
+                                     const qn_model *model, qn_error *error);
 QN_API qn_store *qn_run_load(const qn_run *run, qn_device *device,
                              const qn_model *model, qn_error *error);
 

@@ -244,6 +244,7 @@ struct match {
     struct qn_arena arena;
     int *tensors; // by store index: index in the file, or -1
     bool *used;   // by index in the file
+    bool is_average; // the parameters' moving average is wanted for them
 };
 
 // What only training needs: the optimizer's slots, the trainer's metrics, and
@@ -289,6 +290,27 @@ static qn_status check_tensor(const qn_checkpoint *checkpoint,
     return QN_OK;
 }
 
+static int find_tensor(const struct qn_safetensors *file, const char *name)
+{
+    for (int i = 0; i < file->count; i++)
+        if (strcmp(file->tensors[i].name, name) == 0)
+            return i;
+    return -1;
+}
+
+// The average of a parameter, and statistics of their own if the average has
+// them; -1: none.
+static int find_average(const struct qn_safetensors *file,
+                        const qn_store_entry *entry)
+{
+    char name[512];
+    const bool is_buffer = strcmp(entry->group, "buffers") == 0;
+    snprintf(name, sizeof name, "average%s.%s", is_buffer ? "_buffers" : "",
+             entry->name);
+    const int own = find_tensor(file, name);
+    return own < 0 && is_buffer ? find_tensor(file, entry->name) : own;
+}
+
 static qn_status match_entry(const qn_checkpoint *checkpoint,
                              const qn_store_entry *entry, int index,
                              struct match *match, qn_error *error)
@@ -297,13 +319,18 @@ static qn_status match_entry(const qn_checkpoint *checkpoint,
     char *name = make_name(&match->arena, entry);
     if (!name)
         return qn_fail_memory(error, strlen(entry->name));
-    for (int i = 0; i < file->count; i++) {
-        if (strcmp(file->tensors[i].name, name) != 0)
-            continue;
+    const int i = match->is_average ? find_average(file, entry)
+                                    : find_tensor(file, name);
+    if (i >= 0) {
         match->tensors[index] = i;
         match->used[i] = true;
         return check_tensor(checkpoint, &file->tensors[i], entry, error);
     }
+    if (match->is_average)
+        return qn_fail(error, QN_BAD_ARGUMENT,
+                       "%s: holds no moving average of the parameters, which "
+                       "a run keeps where it is asked to (--ema)",
+                       checkpoint->path);
     return qn_fail(error, QN_FORMAT,
                    "%s: tensor \"%s\", which the network needs, is not there",
                    checkpoint->path, name);
@@ -329,7 +356,7 @@ static qn_status match_all(const qn_checkpoint *checkpoint,
     }
     for (int i = 0; i < file->count; i++) {
         const char *name = file->tensors[i].name;
-        if (!match->used[i] &&
+        if (!match->used[i] && !match->is_average &&
             !(parameters_only && is_for_training(name)))
             return qn_fail(error, QN_FORMAT,
                            "%s: tensor \"%s\" has no place in the network",
@@ -353,17 +380,30 @@ static qn_status write_all(const qn_checkpoint *checkpoint, qn_store *store,
     return QN_OK;
 }
 
-qn_status qn_checkpoint_load(const qn_checkpoint *checkpoint, qn_store *store,
-                             bool parameters_only, qn_error *error)
+static qn_status load(const qn_checkpoint *checkpoint, qn_store *store,
+                      bool parameters_only, bool is_average, qn_error *error)
 {
-    QN_REQUIRE(error, checkpoint && store);
-    struct match match = {0};
+    struct match match = {.is_average = is_average};
     qn_status status =
         match_all(checkpoint, store, parameters_only, &match, error);
     if (status == QN_OK)
         status = write_all(checkpoint, store, &match, error);
     qn_arena_finish(&match.arena);
     return status;
+}
+
+qn_status qn_checkpoint_load(const qn_checkpoint *checkpoint, qn_store *store,
+                             bool parameters_only, qn_error *error)
+{
+    QN_REQUIRE(error, checkpoint && store);
+    return load(checkpoint, store, parameters_only, false, error);
+}
+
+qn_status qn_checkpoint_load_average(const qn_checkpoint *checkpoint,
+                                     qn_store *store, qn_error *error)
+{
+    QN_REQUIRE(error, checkpoint && store);
+    return load(checkpoint, store, true, true, error);
 }
 
 // ---- the hash of the parameters ----

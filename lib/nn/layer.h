@@ -25,6 +25,7 @@ struct qn_layer_use {
     qn_node *step;
     qn_node *first; // number of x's first sample; NULL: 0. Draws for each
                     // sample hand it on
+    qn_node *statistics_rate; // NULL: the layer's own momentum
     // For qn_layer_run.
     const struct qn_layer_spec *spec;
     const struct qn_builder *builder;

@@ -59,22 +59,29 @@ static const struct qn_layer_key batch_keys[] = {
     {0},
 };
 
-// running = (1 - momentum) running + momentum factor (half i of the moments)
+// running = (1 - momentum) running + momentum factor (half i of the moments),
+// or with `rate` for the momentum
 static void track(qn_graph *g, const char *name, qn_node *moments, int i,
-                  double momentum, double factor)
+                  double momentum, double factor, qn_node *rate)
 {
     const qn_shape shape = qn_shape_of(moments->shape.dims[2]);
     qn_node *running = qn_buffer(g, name, shape);
     qn_node *now =
         qn_reshape(g, qn_slice(g, moments, 0, i, i + 1, 1), shape);
-    qn_assign(g, running,
-              qn_add(g, qn_scale(g, running, 1 - momentum),
-                     qn_scale(g, now, momentum * factor)));
+    if (rate)
+        now = qn_add(g, running,
+                     qn_mul(g, rate,
+                            qn_sub(g, qn_scale(g, now, factor), running)));
+    else
+        now = qn_add(g, qn_scale(g, running, 1 - momentum),
+                     qn_scale(g, now, momentum * factor));
+    qn_assign(g, running, now);
 }
 
 static qn_node *build_training(qn_graph *g, qn_node *x, qn_node *gamma,
-                               qn_node *beta, const double *values)
+                               qn_node *beta, const struct qn_layer_use *use)
 {
+    const double *values = use->values;
     const int64_t count = qn_shape_count(&x->shape) / x->shape.dims[1];
     const bool is_population = values[BATCH_POPULATION] != 0;
     if (count < 2) {
@@ -86,9 +93,11 @@ static qn_node *build_training(qn_graph *g, qn_node *x, qn_node *gamma,
     qn_node *moments = qn_channel_moments(g, x);
     if (!moments)
         return NULL;
-    track(g, "running_mean", moments, 0, values[BATCH_MOMENTUM], 1);
+    track(g, "running_mean", moments, 0, values[BATCH_MOMENTUM], 1,
+          use->statistics_rate);
     track(g, "running_var", moments, 1, values[BATCH_MOMENTUM],
-          is_population ? 1 : (double)count / (double)(count - 1));
+          is_population ? 1 : (double)count / (double)(count - 1),
+          use->statistics_rate);
     return qn_batch_norm(g, moments, gamma, beta, values[BATCH_EPS]);
 }
 
@@ -101,7 +110,7 @@ static qn_node *build_batch(qn_graph *g, qn_node *x,
     const qn_shape shape = qn_shape_of(x->shape.dims[1]);
     declare_affine(g, use->values[BATCH_AFFINE] != 0, shape, &gamma, &beta);
     if (use->training)
-        return build_training(g, x, gamma, beta, use->values);
+        return build_training(g, x, gamma, beta, use);
     return qn_normalize(g, x, qn_buffer(g, "running_mean", shape),
                         qn_buffer(g, "running_var", shape), gamma, beta,
                         use->values[BATCH_EPS]);

@@ -425,14 +425,28 @@ static qn_status copy_variable(qn_store *store, int from, int to, size_t size,
     return status;
 }
 
+// The group that this one begins as a copy of, or NULL.
+static const char *origin_of(const char *group)
+{
+    static const char *const pairs[][2] = {{"average", "parameters"},
+                                           {"average_buffers", "buffers"},
+                                           {"lookahead", "parameters"}};
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
+        if (strcmp(group, pairs[i][0]) == 0)
+            return pairs[i][1];
+    return NULL;
+}
+
 qn_status qn_optimizer_begin(qn_store *store, qn_error *error)
 {
     QN_REQUIRE(error, store != NULL);
     for (int i = 0; i < qn_store_count(store); i++) {
         qn_store_entry entry;
         QN_TRY(qn_store_entry_at(store, i, &entry));
-        const int from = qn_store_find(store, "parameters", entry.name);
-        if (strcmp(entry.group, "average") == 0 && from >= 0)
+        const char *group = origin_of(entry.group);
+        const int from =
+            group ? qn_store_find(store, group, entry.name) : -1;
+        if (from >= 0)
             QN_TRY(copy_variable(store, from, i,
                                  (size_t)qn_shape_count(&entry.shape) *
                                      qn_dtype_size(entry.dtype),

@@ -42,6 +42,11 @@ static qn_status check_average(const struct qn_fit_params *params,
         return qn_fail(error, QN_BAD_ARGUMENT,
                        "the mean of all steps has no decay: leave ema or the "
                        "mean out");
+    if (params->ema_recompute_bn && params->ema == 0 &&
+        form != QN_AVERAGE_MEAN)
+        return qn_fail(error, QN_BAD_ARGUMENT,
+                       "there is no average whose statistics could be "
+                       "recomputed: set ema");
     if (form == QN_AVERAGE_CORRECTED && params->ema == 0)
         return qn_fail(error, QN_BAD_ARGUMENT,
                        "a corrected moving average needs ema, its decay");
@@ -96,6 +101,7 @@ qn_status qn_around_resolve(const struct qn_fit_params *params,
     optimizer->clip_global_norm = params->clip_global_norm;
     optimizer->average = params->ema;
     optimizer->average_form = params->ema_form;
+    settings->recompute_statistics = params->ema_recompute_bn;
     settings->options = (struct qn_model_options_params){
         .no_decay_bias = params->no_decay_bias,
         .max_norm = params->max_norm,
@@ -170,13 +176,14 @@ json_t *qn_around_json(const struct qn_settings *settings)
     const struct qn_optimizer_params *optimizer = &settings->optimizer;
     const struct qn_model_options_params *options = &settings->options;
     return json_pack(
-        "{sf sf sf so sb sf sb sf ss}", "clip_value", optimizer->clip_value,
+        "{sf sf sf so sb sf sb sf ss sb}", "clip_value", optimizer->clip_value,
         "clip_norm", optimizer->clip_norm, "clip_global_norm",
         optimizer->clip_global_norm, "groups", groups_json(options),
         "no_decay_bias", options->no_decay_bias, "max_norm",
         options->max_norm, "max_norm_per_tensor",
         options->max_norm_per_tensor, "ema", optimizer->average, "ema_form",
-        forms[optimizer->average_form]);
+        forms[optimizer->average_form], "ema_recompute_bn",
+        settings->recompute_statistics);
 }
 
 static qn_status read_group(const json_t *json,
@@ -217,16 +224,17 @@ static qn_status read_groups(const json_t *list, struct qn_fit_params *params,
 qn_status qn_around_read(const json_t *json, struct qn_fit_params *params,
                          struct qn_parameter_group **groups, qn_error *error)
 {
-    int no_decay_bias, per_tensor, form = 0;
+    int no_decay_bias, per_tensor, recompute, form = 0;
     const char *name;
     json_t *list;
-    if (json_unpack((json_t *)json, "{sF sF sF so sb sF sb sF ss}",
+    if (json_unpack((json_t *)json, "{sF sF sF so sb sF sb sF ss sb}",
                     "clip_value", &params->clip_value, "clip_norm",
                     &params->clip_norm, "clip_global_norm",
                     &params->clip_global_norm, "groups", &list,
                     "no_decay_bias", &no_decay_bias, "max_norm",
                     &params->max_norm, "max_norm_per_tensor", &per_tensor,
-                    "ema", &params->ema, "ema_form", &name) != 0)
+                    "ema", &params->ema, "ema_form", &name,
+                    "ema_recompute_bn", &recompute) != 0)
         return qn_fail(error, QN_FORMAT,
                        "the note quern.run is not what this version writes");
     while (form < FORM_COUNT && strcmp(forms[form], name) != 0)
@@ -236,6 +244,7 @@ qn_status qn_around_read(const json_t *json, struct qn_fit_params *params,
                        "the note quern.run has an unknown form of average, "
                        "\"%.60s\"", name);
     params->ema_form = (enum qn_average_form)form;
+    params->ema_recompute_bn = recompute != 0;
     params->no_decay_bias = no_decay_bias != 0;
     params->max_norm_per_tensor = per_tensor != 0;
     return read_groups(list, params, groups, error);

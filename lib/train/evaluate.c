@@ -39,6 +39,7 @@ static qn_status build_graph(struct stage *stage,
 {
     qn_graph *g = stage->graph;
     const qn_dataset *like = use->like;
+    qn_graph_alias(g, use->parameters, use->buffers);
     stage->x = qn_input(g, "x", QN_UINT8,
                         qn_batch_shape(stage->batch, &like->shape));
     stage->labels = qn_input(g, "labels", QN_INT32,

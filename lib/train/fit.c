@@ -27,7 +27,7 @@ struct fit {
     qn_store *store;
     struct qn_stepper *stepper;
     struct qn_full_batch *full_batch; // instead of stepper and meter, or NULL
-    struct qn_predictor *predictor;
+    struct qn_tester *tester;
     struct qn_meter *meter;
     struct qn_feed feed;
     struct qn_run_state state;
@@ -108,6 +108,8 @@ static qn_progress describe(const struct fit *fit)
                                        : (double)NAN,
         .test_loss = (double)NAN,
         .test_accuracy = (double)NAN,
+        .average_test_loss = (double)NAN,
+        .average_test_accuracy = (double)NAN,
         .lr = qn_rates_lr(settings, &fit->state, last),
         .momentum = qn_rates_momentum(settings, &fit->state, last),
         .skipped_steps = reading->skipped,
@@ -169,6 +171,8 @@ static qn_status build(struct fit *fit, qn_error *error)
     if (!fit->store)
         return QN_DEVICE;
     QN_TRY(build_steps(fit, error));
+    QN_TRY(qn_tester_create(fit->device, fit->store, &fit->settings,
+                            &fit->tester, error));
     return qn_feed_upload(&fit->feed, fit->store,
                           fit->settings.dataset, error);
 }
@@ -188,6 +192,8 @@ static qn_status fill_variables(struct fit *fit, const qn_run *run,
         qn_rates_start(&fit->settings, &fit->state);
         fit->state.train_loss = fit->state.train_accuracy = (double)NAN;
         fit->state.test_loss = fit->state.test_accuracy = (double)NAN;
+        fit->state.average_test_loss = (double)NAN;
+        fit->state.average_test_accuracy = (double)NAN;
         QN_TRY(qn_model_init(fit->settings.model, fit->store,
                              fit->settings.seed, error));
         return qn_optimizer_begin(fit->store, error);
@@ -487,19 +493,6 @@ static qn_status run_steps(struct fit *fit, qn_error *error)
     return QN_OK;
 }
 
-static qn_status evaluate(struct fit *fit, double *loss, double *accuracy,
-                          qn_error *error)
-{
-    const qn_dataset *data = fit->settings.dataset;
-    const struct qn_predictor_params use =
-        qn_settings_evaluation(&fit->settings);
-    if (!fit->predictor)
-        QN_TRY(qn_predictor_create(fit->device, fit->store, &use,
-                                   &fit->predictor, error));
-    return qn_predictor_evaluate(fit->predictor, data->test_x, data->test_y,
-                                 loss, accuracy, error);
-}
-
 static bool is_better(const struct qn_run_state *state)
 {
     if (state->best_epoch == 0 ||
@@ -539,7 +532,7 @@ static qn_status end_epoch(struct fit *fit, qn_error *error)
     struct qn_run_state *state = &fit->state;
     QN_TRY(catch_up(fit, error));
     qn_progress end = describe(fit);
-    QN_TRY(evaluate(fit, &state->test_loss, &state->test_accuracy, error));
+    QN_TRY(qn_tester_run(fit->tester, state, error));
     state->train_loss = end.loss;
     state->train_accuracy = end.accuracy;
     qn_rates_observe(&fit->settings, state);
@@ -549,6 +542,8 @@ static qn_status end_epoch(struct fit *fit, qn_error *error)
     end.seconds = qn_os_seconds() - fit->start;
     end.test_loss = state->test_loss;
     end.test_accuracy = state->test_accuracy;
+    end.average_test_loss = state->average_test_loss;
+    end.average_test_accuracy = state->average_test_accuracy;
     QN_TRY(save_epoch(fit, &end, error));
     call_back(fit, &end);
     return QN_OK;
@@ -601,6 +596,8 @@ static qn_status fill_result(struct fit *fit, qn_error *error)
     result->train_accuracy = state->train_accuracy;
     result->test_loss = state->test_loss;
     result->test_accuracy = state->test_accuracy;
+    result->average_test_loss = state->average_test_loss;
+    result->average_test_accuracy = state->average_test_accuracy;
     result->best_epoch = state->best_epoch;
     result->best_test_loss = state->best_test_loss;
     result->best_test_accuracy = state->best_test_accuracy;
@@ -612,7 +609,7 @@ static qn_status fill_result(struct fit *fit, qn_error *error)
 static void finish(struct fit *fit)
 {
     qn_meter_destroy(&fit->meter);
-    qn_predictor_destroy(&fit->predictor);
+    qn_tester_destroy(&fit->tester);
     qn_stepper_destroy(&fit->stepper);
     qn_full_batch_destroy(&fit->full_batch);
     qn_store_destroy(&fit->store);

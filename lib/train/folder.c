@@ -109,15 +109,20 @@ static json_t *momentum_json(const qn_progress *progress)
 qn_status qn_folder_add_metrics(const char *folder, const qn_progress *end,
                                 qn_error *error)
 {
+    const bool has_average = !isnan(end->average_test_accuracy);
     json_t *json = json_pack(
-        "{si sI sI so so so so so so so so*}", "epoch", end->epoch, "step",
+        "{si sI sI so so so so so so so so* so* so*}", "epoch", end->epoch,
+        "step",
         (json_int_t)end->step, "skipped_steps",
         (json_int_t)end->skipped_steps, "train_loss", number(end->loss),
         "train_accuracy", number(end->accuracy), "test_loss",
         number(end->test_loss), "test_accuracy", number(end->test_accuracy),
         "lr", number(end->lr), "seconds", number(end->seconds),
         "samples_per_second", number(end->samples_per_second), "momentum",
-        momentum_json(end));
+        momentum_json(end), "average_test_loss",
+        has_average ? number(end->average_test_loss) : NULL,
+        "average_test_accuracy",
+        has_average ? number(end->average_test_accuracy) : NULL);
     return add_line(folder, "metrics.jsonl", json, error);
 }
 

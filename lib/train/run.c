@@ -280,14 +280,31 @@ static qn_status declare(const qn_run *run, const qn_model *model,
     return status;
 }
 
-qn_store *qn_run_load(const qn_run *run, qn_device *device,
-                      const qn_model *model, qn_error *error)
+static qn_store *load(const qn_run *run, qn_device *device,
+                      const qn_model *model, bool is_average, qn_error *error)
 {
     qn_store *store = qn_store_create(device, error);
     if (!store)
         return NULL;
-    if (declare(run, model, store, error) != QN_OK ||
-        qn_checkpoint_load(run->checkpoint, store, true, error) != QN_OK)
+    qn_status status = declare(run, model, store, error);
+    if (status == QN_OK)
+        status = is_average ? qn_checkpoint_load_average(run->checkpoint,
+                                                         store, error)
+                            : qn_checkpoint_load(run->checkpoint, store, true,
+                                                 error);
+    if (status != QN_OK)
         qn_store_destroy(&store);
     return store;
+}
+
+qn_store *qn_run_load(const qn_run *run, qn_device *device,
+                      const qn_model *model, qn_error *error)
+{
+    return load(run, device, model, false, error);
+}
+
+qn_store *qn_run_load_average(const qn_run *run, qn_device *device,
+                              const qn_model *model, qn_error *error)
+{
+    return load(run, device, model, true, error);
 }

@@ -22,11 +22,13 @@ static json_t *memory_json(const struct qn_optimizer_step *at)
 json_t *qn_state_json(const struct qn_run_state *state)
 {
     return json_pack(
-        "{si sI sI so so so so si so so ss so so so}", "epoch", state->epoch, "step",
+        "{si sI sI so so so so so so si so so ss so so so}", "epoch", state->epoch, "step",
         (json_int_t)state->step, "sample", (json_int_t)state->sample,
         "train_loss", number(state->train_loss), "train_accuracy",
         number(state->train_accuracy), "test_loss", number(state->test_loss),
-        "test_accuracy", number(state->test_accuracy), "best_epoch",
+        "test_accuracy", number(state->test_accuracy), "average_test_loss",
+        number(state->average_test_loss), "average_test_accuracy",
+        number(state->average_test_accuracy), "best_epoch",
         state->best_epoch, "best_test_loss", number(state->best_test_loss),
         "best_test_accuracy", number(state->best_test_accuracy), "device",
         state->device, "optimizer_memory", memory_json(&state->at),
@@ -61,6 +63,9 @@ qn_status qn_state_parse(const json_t *json, struct qn_run_state *state,
     state->train_accuracy = read_number(json, "train_accuracy");
     state->test_loss = read_number(json, "test_loss");
     state->test_accuracy = read_number(json, "test_accuracy");
+    state->average_test_loss = read_number(json, "average_test_loss");
+    state->average_test_accuracy =
+        read_number(json, "average_test_accuracy");
     state->best_test_loss = read_number(json, "best_test_loss");
     state->best_test_accuracy = read_number(json, "best_test_accuracy");
     state->at.momentum = (double)NAN;

@@ -19,6 +19,7 @@ struct qn_settings {
     struct qn_loss_params loss;
     struct qn_penalty penalty; // on all weights
     struct qn_model_options_params options;
+    bool recompute_statistics; // for the average
     double lr;
     struct qn_schedule_params schedule; // of lr
     bool has_momentum_schedule;
@@ -53,6 +54,7 @@ struct qn_run_state {
     int64_t sample; // samples done in the epoch under way
     double train_loss, train_accuracy; // of the last whole epoch
     double test_loss, test_accuracy;
+    double average_test_loss, average_test_accuracy; // NAN: no average
     int best_epoch; // 0: none yet
     double best_test_loss, best_test_accuracy;
     char device[65]; // fingerprint
@@ -406,6 +408,7 @@ struct qn_predictor_params {
     int64_t count;
     bool is_stochastic; // random layers draw, by `seed` and the pass
     uint64_t seed;
+    const char *parameters, *buffers; // their groups; NULL: as named
     bool is_raw; // predicts the model's outputs, not their softmax
     int64_t most; // samples of a batch at most; 0: as many as are fast
 };
@@ -430,6 +433,33 @@ qn_status qn_predictor_evaluate(struct qn_predictor *predictor,
 qn_status qn_predictor_predict(struct qn_predictor *predictor,
                                const unsigned char *x, int64_t pass,
                                float *scores, qn_error *error);
+
+// ---- statistics of normalisations for the average (statistics.c) ----
+
+#define QN_GROUP_AVERAGE "average"
+#define QN_GROUP_AVERAGE_BUFFERS "average_buffers"
+
+// Declares the buffers in the store. `*out` is NULL where the model has none.
+struct qn_statistics;
+qn_status qn_statistics_create(qn_store *store,
+                               const struct qn_settings *settings,
+                               struct qn_statistics **out, qn_error *error);
+void qn_statistics_destroy(struct qn_statistics **statistics);
+qn_status qn_statistics_run(struct qn_statistics *statistics,
+                            qn_device *device, qn_store *store, uint64_t seed,
+                            qn_error *error);
+
+// ---- what is measured after an epoch (tester.c) ----
+
+// Everything given must live as long as it.
+struct qn_tester;
+qn_status qn_tester_create(qn_device *device, qn_store *store,
+                           const struct qn_settings *settings,
+                           struct qn_tester **out, qn_error *error);
+void qn_tester_destroy(struct qn_tester **tester);
+// Into the state's test_* and average_test_*.
+qn_status qn_tester_run(struct qn_tester *tester, struct qn_run_state *state,
+                        qn_error *error);
 
 // ---- mean over random passes (monte_carlo.c) ----
 
