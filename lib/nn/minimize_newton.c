@@ -70,7 +70,7 @@ const struct qn_method qn_method_newton_cg = {
         .lr = 1,
         .key_count = QN_KEY_OWN + 1,
         .keys = {QN_COMMON_KEYS(QN_SEARCH_ARMIJO),
-                 [KEY_CG_ITERATIONS] = {"cg_iterations", 100, 1, 1e6, NULL,
+                 [KEY_CG_ITERATIONS] = {"cg_iterations", 20, 1, 1e6, NULL,
                                         true,
                                         "products of H and a vector in one "
                                         "iteration"}},

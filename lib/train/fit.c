@@ -520,7 +520,8 @@ static qn_status save_epoch(struct fit *fit, const qn_progress *end,
     if (better)
         QN_TRY(save(fit, "best.safetensors", error));
     fit->is_unsaved = fit->full_batch != NULL;
-    if (fit->is_unsaved && qn_os_seconds() - fit->last_save < save_period)
+    if (fit->is_unsaved && qn_os_seconds() - fit->last_save < save_period &&
+        !is_every(state->step, fit->settings.checkpoint_every))
         return QN_OK;
     fit->last_save = qn_os_seconds();
     fit->is_unsaved = false;
