@@ -39,7 +39,10 @@ struct setting {
     const char *model, *loss, *optimizer;
     double lr, l1, l2;
     bool proximal;
-    double clip_value, clip_norm, clip_global_norm;
+    double clip_value, clip_norm, clip_global_norm, max_norm, ema;
+    const struct qn_parameter_group *groups;
+    int group_count;
+    const char *on_nan;
     const char *what; // for the message
 };
 
@@ -66,7 +69,8 @@ static void read_parameters(qn_store *store, struct outcome *outcome)
     for (int i = 0; i < qn_store_count(store); i++) {
         qn_store_entry entry;
         qn_store_entry_at(store, i, &entry);
-        if (strcmp(entry.group, "parameters") != 0)
+        if (strcmp(entry.group, "parameters") != 0 &&
+            strcmp(entry.group, "average") != 0)
             continue;
         int count = (int)qn_shape_count(&entry.shape);
         ck_assert_int_le(outcome->count + count, MAX_VALUES);
@@ -110,14 +114,19 @@ static void resolve(const struct setting *setting, int64_t part,
     params.l1 = setting->l1;
     params.l2 = setting->l2;
     params.proximal = setting->proximal;
+    params.clip_value = setting->clip_value;
+    params.clip_norm = setting->clip_norm;
+    params.clip_global_norm = setting->clip_global_norm;
+    params.max_norm = setting->max_norm;
+    params.ema = setting->ema;
+    params.groups = setting->groups;
+    params.group_count = setting->group_count;
+    params.on_nan = setting->on_nan;
     if (setting->loss)
         params.loss = setting->loss;
     if (setting->optimizer)
         params.optimizer = setting->optimizer;
     ck_assert_ok(qn_settings_resolve(&params, settings, &error), error);
-    settings->optimizer.clip_value = setting->clip_value;
-    settings->optimizer.clip_norm = setting->clip_norm;
-    settings->optimizer.clip_global_norm = setting->clip_global_norm;
 }
 
 // STEPS steps in parts of `part` samples, 0: whole ones.
@@ -226,6 +235,29 @@ START_TEST(updates_come_to_the_same)
         {small, .lr = 0.5, .clip_norm = 0.05, .what = "clip_norm"},
         {small, .lr = 0.5, .clip_global_norm = 0.1, .l2 = 0.1,
          .what = "clip_global_norm"},
+    };
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
+        expect_equal(&settings[i]);
+}
+END_TEST
+
+// Groups with rates of their own, one frozen, whose gradient is not even taken;
+// bounds, averages, lars by norms; and what decides about skipping.
+START_TEST(all_around_updates_comes_to_the_same)
+{
+    struct qn_parameter_group groups[2];
+    qn_error error = {0};
+    ck_assert_ok(qn_parameter_group_parse("0.weight:frozen=1", &groups[0],
+                                          &error), error);
+    ck_assert_ok(qn_parameter_group_parse("*.bias:lr_scale=3,weight_decay=0",
+                                          &groups[1], &error), error);
+    const struct setting settings[] = {
+        {small, .lr = 0.1, .groups = groups, .group_count = 2,
+         .what = "groups"},
+        {small, .lr = 0.5, .max_norm = 0.5, .ema = 0.8, .what = "max_norm"},
+        {small, .optimizer = "lars", .lr = 5, .l2 = 0.1, .what = "lars"},
+        {small, .lr = 0.1, .on_nan = "skip", .clip_value = 0.02,
+         .what = "skip"},
     };
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
         expect_equal(&settings[i]);
@@ -386,7 +418,8 @@ START_TEST(parts_may_change_and_statistics_not)
 END_TEST
 
 QN_CHECK_MAIN("accumulate", all_losses_come_to_the_same,
-              updates_come_to_the_same, draws_come_to_the_same,
+              updates_come_to_the_same, all_around_updates_comes_to_the_same,
+              draws_come_to_the_same,
               every_size_of_part_comes_to_the_same,
               batch_statistics_are_refused_unless_asked_for,
               stopped_run_goes_on_bit_by_bit,

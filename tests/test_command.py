@@ -564,6 +564,10 @@ class Runs(Folder):
         self.assertAlmostEqual(parts["test_loss"], whole["test_loss"], 5)
         config = json.loads((self.folder / "parts/config.json").read_text())
         self.assertEqual(config["micro_batch"], 48)
+        for flags, warns in (((), False), (("--micro-batch", 60), True)):
+            done = run("train", "--resume", self.folder / "parts", "--epochs",
+                       2 + warns, "--quiet", *flags)
+            self.assertEqual("micro_batch 48, now 60" in done.stderr, warns)
         little = {"QUERN_MEMORY_LIMIT": "210K"}
         args = ("train", *SMALL, "--epochs", 1, "--out",
                 self.folder / "little", "--quiet", "--batch-size", 512)

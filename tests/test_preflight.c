@@ -104,7 +104,8 @@ static int look(void *user, const qn_progress *progress)
 }
 
 // To the byte: the peak and the largest piece.
-static void expect_prediction(const char *text, int side, int64_t part)
+static void expect_prediction(const char *text, int side, int64_t part,
+                              bool has_all)
 {
     qn_error error = {0};
     qn_fit_memory asked, taken;
@@ -117,6 +118,11 @@ static void expect_prediction(const char *text, int side, int64_t part)
     params.micro_batch = part;
     params.allow_micro_statistics = true;
     params.l2 = 0.01;
+    if (has_all) {
+        params.ema = 0.9;
+        params.clip_global_norm = 1;
+        params.on_nan = "skip";
+    }
     params.progress = look;
     params.user = &seen;
     ck_assert_ok(qn_fit_estimate(device, &params, &asked, &taken, &error),
@@ -140,11 +146,11 @@ static void expect_prediction(const char *text, int side, int64_t part)
 
 START_TEST(prediction_is_what_is_allocated)
 {
-    expect_prediction("40-relu-dropout0.2-10", 8, 0);
-    expect_prediction("40-relu-dropout0.2-10", 8, 12);
-    expect_prediction("lenet5", SIDE, 0);
-    expect_prediction(normed, 8, 0);
-    expect_prediction(normed, 8, 10);
+    expect_prediction("40-relu-dropout0.2-10", 8, 0, false);
+    expect_prediction("40-relu-dropout0.2-10", 8, 12, true);
+    expect_prediction("lenet5", SIDE, 0, false);
+    expect_prediction(normed, 8, 0, true);
+    expect_prediction(normed, 8, 10, false);
 }
 END_TEST
 
@@ -317,6 +323,13 @@ START_TEST(what_does_not_fit_is_explained)
                    (const char *const[]){"layer 1 (batch_norm)",
                                          "--batch-size",
                                          "--allow-micro-statistics", NULL});
+    // A step that may be skipped is skipped whole.
+    params.allow_micro_statistics = true;
+    params.on_nan = "skip";
+    expect_failure(device, &params,
+                   (const char *const[]){"layer 1 (batch_norm)",
+                                         "(--batch-size)", NULL});
+    params.on_nan = NULL;
     qn_device_close(&device);
 
     device = open_device(150000);

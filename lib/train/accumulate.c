@@ -6,6 +6,7 @@
 // the weight; the update divides. Penalties and clipping come after that, once.
 #include <stdlib.h>
 
+#include "device/device.h"
 #include "quern/op.h"
 #include "train/train.h"
 
@@ -41,6 +42,17 @@ qn_status qn_check_parts(const struct qn_settings *settings, qn_error *error)
                    qn_layer_name(qn_model_layer_at(model, layer)),
                    (long long)settings->micro_batch,
                    (long long)settings->batch_size);
+}
+
+void qn_warn_of_parts(const qn_device *device, const json_t *then,
+                      const struct qn_settings *settings)
+{
+    int64_t before = json_integer_value(json_object_get(then, "micro_batch"));
+    if (before != settings->micro_batch)
+        qn_log_write(qn_device_log(device), QN_LOG_WARNING,
+                     "the run had micro_batch %lld, now %lld: it goes on "
+                     "within rounding, not bit by bit", (long long)before,
+                     (long long)settings->micro_batch);
 }
 
 // ---- the graphs ----

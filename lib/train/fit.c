@@ -224,6 +224,7 @@ static qn_status check_resume(struct fit *fit, const qn_run *run,
     const struct qn_run_state *state = &run->state;
     QN_TRY(make_json(fit, error));
     QN_TRY(qn_settings_compare(run->settings, fit->settings_json, error));
+    qn_warn_of_parts(fit->device, run->settings, &fit->settings);
     if (state->epoch > fit->settings.epochs)
         return qn_fail(error, QN_BAD_ARGUMENT,
                        "the run has %d epochs behind it already, so %d is "

@@ -252,13 +252,15 @@ static qn_status fail_mixing(const qn_device *device,
     return qn_fail(error, QN_DEVICE,
                    "training in batches of %lld %s, and micro-batches would "
                    "change the statistics of layer %s (%s): take smaller "
-                   "batches, say of %lld (--batch-size), or let micro-batches "
-                   "of %lld have statistics of their own "
-                   "(--allow-micro-statistics)",
+                   "batches, say of %lld (--batch-size)%s",
                    (long long)settings->batch_size, need,
                    qn_model_layer_path(settings->model, layer),
                    qn_layer_name(qn_model_layer_at(settings->model, layer)),
-                   (long long)part, (long long)part);
+                   (long long)part,
+                   settings->skips_nan
+                       ? ""
+                       : ", or let each micro-batch have statistics of its "
+                         "own (--allow-micro-statistics)");
 }
 
 // ---- before a run ----
@@ -287,7 +289,8 @@ qn_status qn_settings_fit(qn_device *device, struct qn_settings *settings,
                           &fits, error));
         if (!fits)
             return fail_short(device, taken, error);
-        if (qn_check_parts(&trial, NULL) != QN_OK)
+        if (qn_check_parts(&trial, NULL) != QN_OK ||
+            (trial.skips_nan && qn_has_micro_statistics(&trial)))
             return fail_mixing(device, settings, asked, trial.micro_batch,
                                error);
         if (settings->is_strict)

@@ -230,6 +230,9 @@ qn_status qn_check_parts(const struct qn_settings *settings, qn_error *error);
 // The first layer whose statistics are over the batch, or -1.
 int qn_find_mixing_layer(const qn_model *model);
 bool qn_has_micro_statistics(const struct qn_settings *settings);
+// Tells the log where a run that goes on had other parts.
+void qn_warn_of_parts(const qn_device *device, const json_t *then,
+                      const struct qn_settings *settings);
 
 // Pieces of which the kinds are made.
 // The batch as the model takes it.
