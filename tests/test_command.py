@@ -529,6 +529,9 @@ class Runs(Folder):
         self.assertEqual(len(losses), again["epochs"])
         self.assertEqual(losses, sorted(losses, reverse=True))
         run("eval", out)
+        told = run_json("train", "64-relu-10", "--optimizer", "lbfgs",
+                        "--epochs", 99, "--quiet", cwd=self.folder)
+        self.assertLess(told["train_loss"], 1e-3)
         done = run("summary", "10", "--optimizer", "lbfgs", status=2)
         self.assertIn("all samples at once", done.stderr)
 
