@@ -167,6 +167,19 @@ START_TEST(gradient_that_overflows_is_named)
 }
 END_TEST
 
+// The loss of the samples is finite, that of weights about 0.3 is not.
+START_TEST(penalties_that_overflow_are_named)
+{
+    qn_dataset data = make_data(-1, 1);
+    struct qn_fit_params params = make_params();
+    params.l2 = 3e38;
+    expect_stop("64-relu-3", &data, params,
+                "the loss is not finite at step 1 (epoch 1)|"
+                "with the penalties the loss of it is not|"
+                "penalties that are too large for the weights, ");
+}
+END_TEST
+
 // ---- what stays ----
 
 // A linear model whose error grows some hundredfold a step: two epochs of three
@@ -211,4 +224,5 @@ END_TEST
 
 QN_CHECK_MAIN("nan", rate_that_is_too_high_is_named,
               layer_that_overflows_is_named, sample_that_overflows_is_named,
-              gradient_that_overflows_is_named, last_good_checkpoint_stays)
+              gradient_that_overflows_is_named,
+              penalties_that_overflow_are_named, last_good_checkpoint_stays)

@@ -298,7 +298,7 @@ static qn_status check_reading(struct fit *fit, qn_error *error)
         .store = fit->store,
         .settings = &fit->settings,
         .state = &fit->state,
-        .update = qn_stepper_update(fit->stepper),
+        .stepper = &fit->stepper,
         .order = fit->feed.order,
         .has_folder = has_folder(fit),
     };

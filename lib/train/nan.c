@@ -455,6 +455,9 @@ static void say_cause(struct words *words, const struct finding *found)
     else if (found->layer >= 0)
         say(words, "in that layer a logarithm, a root or a division at 0, or "
                    "an overflow");
+    else if (!found->has_bad_loss)
+        say(words, "penalties that are too large for the weights, %s up to "
+                   "%.3g", found->name, found->weight.most);
     else
         say(words, "a logarithm, a root or a division at 0 in the loss, or "
                    "outputs too large for it; a learning rate below %g may "
@@ -475,7 +478,7 @@ static void explain_loss(const struct finding *found, struct words *words)
 // The parameter nearest to the output among those whose gradient was bad first.
 static int find_culprit(const struct qn_nan *at)
 {
-    const struct qn_optimizer_update *update = at->update;
+    const struct qn_optimizer_update *update = qn_stepper_update(*at->stepper);
     const int index = qn_store_find(at->store, QN_GROUP_WATCH, "chunks");
     const size_t size = ((size_t)update->chunk_count + 1) * sizeof(int32_t);
     int32_t *watch = malloc(size);
@@ -535,6 +538,8 @@ qn_status qn_nan_explain(const struct qn_nan *at, qn_error *error)
         explain_gradient(at, find_culprit(at), &words);
         return qn_fail(error, QN_NOT_FINITE, "%s", words.text);
     }
+    // Its memory may be all that the device has.
+    qn_stepper_destroy(at->stepper);
     qn_status status = repeat_step(&found, &why);
     const bool is_gradient =
         found.parameter >= 0 && found.layer < 0 && !found.has_bad_loss;

@@ -235,12 +235,12 @@ void qn_stage_update(struct qn_train_stage *stage,
     const qn_shape one = qn_shape_of(1);
     qn_node *loss = outcome->loss;
     struct qn_optimizer_params gated = *optimizer;
+    if (optimizer->penalties)
+        loss = qn_add(g, loss, qn_penalty_sum(g, optimizer->penalties));
     gate_update(stage, settings, loss, &gated);
     qn_optimizer_apply(g, outcome->gradient, &gated, &stage->update);
     if (settings->skips_nan)
         qn_assign_gate(g, stage->update.gate);
-    if (optimizer->penalties)
-        loss = qn_add(g, loss, qn_penalty_sum(g, optimizer->penalties));
     add_metrics(stage, loss, outcome->right, outcome->samples,
                 settings->skips_nan);
     if (settings->log_every)

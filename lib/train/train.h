@@ -508,7 +508,7 @@ struct qn_nan {
     qn_store *store; // its parameters are those of that step, and lost after
     const struct qn_settings *settings;
     const struct qn_run_state *state;
-    const struct qn_optimizer_update *update;
+    struct qn_stepper **stepper; // gone after
     const int32_t *order; // of the samples in its epoch
     bool has_folder;      // for checkpoints
     int64_t step;
