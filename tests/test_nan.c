@@ -89,11 +89,14 @@ START_TEST(rate_that_is_too_high_is_named)
     qn_dataset data = make_data(-1, 1);
     struct qn_fit_params params = make_params();
     params.lr = 1e30;
+    params.out = path_of("rate");
     expect_stop("16-relu-16-relu-3", &data, params,
                 "the loss is not finite at step 2 (epoch 1)|"
                 "(dense) gives |for all samples of the batch|"
                 "Likely cause: 2.|has grown from |"
-                "the learning rate 1e+30 is too high for sgd");
+                "the learning rate 1e+30 is too high for sgd|"
+                "; there is no checkpoint yet");
+    ck_assert(!qn_os_is_file(path_of("rate/last.safetensors")));
 }
 END_TEST
 
@@ -198,7 +201,8 @@ START_TEST(last_good_checkpoint_stays)
     params.loss = "mean_squared";
     ck_assert_int_eq(fit("3", &data, params, &result, &error), QN_NOT_FINITE);
     ck_assert_msg(strstr(error.text, "(epoch 3)") &&
-                      strstr(error.text, "the last good checkpoint stays"),
+                      strstr(error.text, "the last good checkpoint stays "
+                                         "(after step 6)"),
                   "%s", error.text);
     qn_run *run = qn_run_open(out, &again);
     ck_assert_msg(run != NULL, "%s", again.text);

@@ -44,6 +44,7 @@ struct fit {
     bool stop;          // asked for by the callback
     double last_save;   // when last.safetensors was written
     bool is_unsaved;    // epochs came after it
+    int64_t saved_step; // of the newest checkpoint; 0: none, or of no step
     int64_t told_step;  // the last one that was told to be skipped
 };
 
@@ -251,7 +252,7 @@ static qn_status set_up(struct fit *fit, const qn_run *run, qn_error *error)
     QN_TRY(open_folder(fit, run, error));
     if (run)
         fit->state = run->state;
-    fit->told_step = fit->state.step;
+    fit->told_step = fit->saved_step = fit->state.step;
     qn_progress start = describe(fit);
     call_back(fit, &start);
     QN_TRY(build(fit, error));
@@ -283,8 +284,10 @@ static qn_status save(struct fit *fit, const char *name, qn_error *error)
     if (fit->full_batch)
         QN_TRY(qn_full_batch_save(fit->full_batch, error));
     QN_TRY(qn_check_parameters(fit->store, fit->state.step, error));
-    return qn_folder_save(fit->folder, name, fit->store, fit->settings_json,
-                          &fit->state, error);
+    QN_TRY(qn_folder_save(fit->folder, name, fit->store, fit->settings_json,
+                          &fit->state, error));
+    fit->saved_step = fit->state.step;
+    return QN_OK;
 }
 
 // ---- what was read back ----
@@ -301,6 +304,7 @@ static qn_status check_reading(struct fit *fit, qn_error *error)
         .stepper = &fit->stepper,
         .order = fit->feed.order,
         .has_folder = has_folder(fit),
+        .saved_step = fit->saved_step,
     };
     return qn_nan_check(&nan, &fit->reading, &fit->told_step, error);
 }

@@ -58,8 +58,14 @@ static qn_status end(const struct qn_nan *run, struct qn_nan step,
     at.was_skipped = step.was_skipped;
     at.in_a_row = step.in_a_row;
     qn_nan_explain(&at, &why);
-    return qn_fail(error, QN_NOT_FINITE, "%s%s", why.text,
-                   run->has_folder ? "; the last good checkpoint stays" : "");
+    if (!run->has_folder)
+        return qn_fail(error, QN_NOT_FINITE, "%s", why.text);
+    if (run->saved_step == 0)
+        return qn_fail(error, QN_NOT_FINITE, "%s; there is no checkpoint yet",
+                       why.text);
+    return qn_fail(error, QN_NOT_FINITE,
+                   "%s; the last good checkpoint stays (after step %lld)",
+                   why.text, (long long)run->saved_step);
 }
 
 // A run that skips all is none.

@@ -511,6 +511,7 @@ struct qn_nan {
     struct qn_stepper **stepper; // gone after
     const int32_t *order; // of the samples in its epoch
     bool has_folder;      // for checkpoints
+    int64_t saved_step;   // of the newest one; 0: none
     int64_t step;
     bool is_gradient; // the loss was finite
     bool was_skipped; // as `in_a_row` were up to it; `is_gradient` is not known
