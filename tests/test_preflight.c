@@ -120,6 +120,7 @@ static void expect_prediction(const char *text, int side, int64_t part,
     params.l2 = 0.01;
     if (has_all) {
         params.ema = 0.9;
+        params.ema_recompute_bn = true;
         params.clip_global_norm = 1;
         params.on_nan = "skip";
     }

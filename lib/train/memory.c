@@ -48,13 +48,12 @@ static qn_status measure_plans(qn_device *device,
                                qn_error *error)
 {
     struct qn_stepper *stepper;
-    const struct qn_predictor_params use = qn_settings_evaluation(settings);
     QN_TRY(qn_stepper_create(settings, &stepper, error));
     qn_status status =
         qn_stepper_measure(stepper, device, sketch, steps, error);
     qn_stepper_destroy(&stepper);
-    return status == QN_OK ? qn_predictor_measure(device, sketch, &use,
-                                                  evaluation, error)
+    return status == QN_OK ? qn_tester_measure(device, sketch, settings,
+                                               evaluation, error)
                            : status;
 }
 

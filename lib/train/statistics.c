@@ -83,6 +83,15 @@ static qn_status run_batch(struct qn_statistics *s, int64_t k)
     return qn_plan_run(s->plan);
 }
 
+qn_status qn_statistics_measure(const struct qn_statistics *s,
+                                qn_device *device, qn_store *sketch,
+                                struct qn_footprint *footprint,
+                                qn_error *error)
+{
+    const struct qn_plan_params params = {.graph = s->graph, .store = sketch};
+    return qn_footprint_add(footprint, device, sketch, &params, error);
+}
+
 qn_status qn_statistics_run(struct qn_statistics *s, qn_device *device,
                             qn_store *store, uint64_t seed, qn_error *error)
 {

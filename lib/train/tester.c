@@ -45,22 +45,56 @@ void qn_tester_destroy(struct qn_tester **tester)
     *tester = NULL;
 }
 
-static qn_status measure(struct qn_tester *tester,
-                         struct qn_predictor **predictor, bool is_average,
-                         double *loss, double *accuracy, qn_error *error)
+static struct qn_predictor_params
+describe_use(const struct qn_tester *tester, bool is_average)
 {
-    const qn_dataset *data = tester->settings->dataset;
     struct qn_predictor_params params =
         qn_settings_evaluation(tester->settings);
     if (is_average)
         params.parameters = QN_GROUP_AVERAGE;
     if (is_average && tester->statistics)
         params.buffers = QN_GROUP_AVERAGE_BUFFERS;
+    return params;
+}
+
+static qn_status measure(struct qn_tester *tester,
+                         struct qn_predictor **predictor, bool is_average,
+                         double *loss, double *accuracy, qn_error *error)
+{
+    const qn_dataset *data = tester->settings->dataset;
+    const struct qn_predictor_params params =
+        describe_use(tester, is_average);
     if (!*predictor)
         QN_TRY(qn_predictor_create(tester->device, tester->store, &params,
                                    predictor, error));
     return qn_predictor_evaluate(*predictor, data->test_x, data->test_y, loss,
                                  accuracy, error);
+}
+
+static qn_status add_plans(const struct qn_tester *tester,
+                           struct qn_footprint *footprint, qn_error *error)
+{
+    const int count = qn_around_has_average(tester->settings) ? 2 : 1;
+    for (int i = 0; i < count; i++) {
+        const struct qn_predictor_params params = describe_use(tester, i == 1);
+        QN_TRY(qn_predictor_measure(tester->device, tester->store, &params,
+                                    footprint, error));
+    }
+    return tester->statistics && count == 2
+               ? qn_statistics_measure(tester->statistics, tester->device,
+                                       tester->store, footprint, error)
+               : QN_OK;
+}
+
+qn_status qn_tester_measure(qn_device *device, qn_store *sketch,
+                            const struct qn_settings *settings,
+                            struct qn_footprint *footprint, qn_error *error)
+{
+    struct qn_tester *tester;
+    QN_TRY(qn_tester_create(device, sketch, settings, &tester, error));
+    qn_status status = add_plans(tester, footprint, error);
+    qn_tester_destroy(&tester);
+    return status;
 }
 
 qn_status qn_tester_run(struct qn_tester *tester, struct qn_run_state *state,

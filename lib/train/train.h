@@ -448,6 +448,11 @@ qn_status qn_statistics_create(qn_store *store,
                                const struct qn_settings *settings,
                                struct qn_statistics **out, qn_error *error);
 void qn_statistics_destroy(struct qn_statistics **statistics);
+// Adds what a run would allocate.
+qn_status qn_statistics_measure(const struct qn_statistics *statistics,
+                                qn_device *device, qn_store *sketch,
+                                struct qn_footprint *footprint,
+                                qn_error *error);
 qn_status qn_statistics_run(struct qn_statistics *statistics,
                             qn_device *device, qn_store *store, uint64_t seed,
                             qn_error *error);
@@ -460,6 +465,10 @@ qn_status qn_tester_create(qn_device *device, qn_store *store,
                            const struct qn_settings *settings,
                            struct qn_tester **out, qn_error *error);
 void qn_tester_destroy(struct qn_tester **tester);
+// Adds what running it would allocate.
+qn_status qn_tester_measure(qn_device *device, qn_store *sketch,
+                            const struct qn_settings *settings,
+                            struct qn_footprint *footprint, qn_error *error);
 // Into the state's test_* and average_test_*.
 qn_status qn_tester_run(struct qn_tester *tester, struct qn_run_state *state,
                         qn_error *error);
