@@ -15,6 +15,7 @@
 //   tensors[P][2]  first chunk of a parameter and how many it has
 //   norms[C][3]    of each chunk, see gradient_norms
 //   gate[1]        GATE 1: nothing changes where it is not finite
+//   ahead[N]       LOOKAHEAD 1: the point whose gradient dx is
 //   watch[C + 1]   WATCH 1: number of each chunk's first step with a bad
 //                  gradient, or 0; last of the first step that the gate shut
 //                  out, after which nothing changes any more
@@ -67,6 +68,9 @@
 #endif
 #ifndef MAX_NORM
 #define MAX_NORM 0
+#endif
+#ifndef LOOKAHEAD
+#define LOOKAHEAD 0
 #endif
 #ifndef WATCH
 #define WATCH 0
@@ -137,11 +141,17 @@
 #define WATCH_HEAD
 #endif
 
+#if LOOKAHEAD
+#define LOOKAHEAD_HEAD , global REAL *ahead
+#else
+#define LOOKAHEAD_HEAD
+#endif
+
 #define HEAD                                                              \
     global const REAL *dx, global const int *chunks,                      \
         global const REAL *coefficients, NORMS_HEAD GATE_HEAD             \
         CLIP_VALUE_HEAD CLIP_NORM_HEAD const REAL lr,                     \
-        global REAL *x AVERAGE_HEAD WATCH_HEAD
+        global REAL *x AVERAGE_HEAD WATCH_HEAD LOOKAHEAD_HEAD
 #define TAIL const int chunk_count, const int span
 
 struct chunk {
@@ -396,14 +406,23 @@ RULE momentum(HEAD, global REAL *v, const REAL keep, const REAL take, TAIL)
     END
 }
 
-// v = rate v + g,  x -= lr (g + rate v)
+// v = rate v + g,  x -= lr (g + rate v); LOOKAHEAD 1: ahead is where g is
+// taken, v = rate v + lr g,  x -= v,  ahead = x - rate v
 RULE nesterov(HEAD, global REAL *v, const REAL rate, TAIL)
 {
     BEGIN
+#if LOOKAHEAD
+        const RV x0 = AT(x), y0 = AT(ahead);
+        const RV v1 = fma(K(lr * a.scale), GRADIENT(y0), K(rate) * AT(v));
+        PUT(v, v1);
+        STEP(x0, K(-1), v1)
+        PUT(ahead, fma(K(-rate), v1, AT(x)));
+#else
         const RV x0 = AT(x), g = GRADIENT(x0);
         const RV v1 = fma(K(rate), AT(v), g);
         PUT(v, v1);
         STEP(x0, K(-lr * a.scale), fma(K(rate), v1, g))
+#endif
     END
 }
 

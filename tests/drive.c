@@ -116,6 +116,8 @@ void drive_begin(struct drive *d, const struct course *c, qn_dtype real)
     *d = (struct drive){.course = c, .real = real,
                         .g = qn_graph_create(real)};
     struct qn_optimizer_params params = settings_of(c);
+    if (qn_optimizer_looks_ahead(&params))
+        qn_graph_alias(d->g, QN_GROUP_LOOKAHEAD, NULL);
     qn_node *loss = build_loss(d);
     for (int k = 0; k < SMALL_TENSORS; k++) {
         options[k] = qn_parameter_options_defaults();

@@ -109,6 +109,8 @@ void rule_run_begin(struct rule_run *run, struct rule_problem *p,
     qn_error error = {0};
     *run = (struct rule_run){.problem = p, .g = qn_graph_create(p->real)};
     run->at = qn_optimizer_start(params.optimizer);
+    if (qn_optimizer_looks_ahead(&params))
+        qn_graph_alias(run->g, QN_GROUP_LOOKAHEAD, NULL);
     qn_node *loss = rule_problem_loss(run->g, p);
     qn_optimizer_build(run->g, loss, &params, &run->update);
     ck_assert_ok(qn_graph_check(run->g, &error), error);
@@ -123,6 +125,7 @@ void rule_run_begin(struct rule_run *run, struct rule_problem *p,
     run->plan = qn_plan_create(qn_check_device(), &plan, &error);
     ck_assert_msg(run->plan != NULL, "%s", error.text);
     rule_run_copy(run, "parameters", p->x, true);
+    ck_assert_ok(qn_optimizer_begin(run->store, &error), error);
 }
 
 double rule_lr(double lr, int step)
@@ -184,8 +187,9 @@ void rule_reference_begin(struct rule_reference *r,
 void rule_reference_step(struct rule_reference *r,
                          const struct rule_problem *p, double lr)
 {
+    const double ahead = r->hyper.lookahead * r->hyper.momentum;
     for (int i = 0; i < p->count; i++)
-        r->g[i] = rule_gradient(p, i, r->x[i]);
+        r->g[i] = rule_gradient(p, i, r->x[i] - ahead * r->slots[0][i]);
     for (int k = 0; k < MAX_TENSORS && p->sizes[k]; k++) {
         if (r->most_norm > 0)
             ref_clip_norm(&r->vectors[k], r->most_norm);

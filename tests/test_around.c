@@ -1,103 +1,12 @@
 // What a run does around the optimizer's rule, as settings and in whole runs:
-// groups of parameters, weight decay, maximum norms, the moving average.
+// groups of parameters, weight decay, maximum norms.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "qn_check.h"
-#include "train/train.h"
-
-// ---- runs ----
-
-// The first samples of the digits.
-static qn_dataset *all_digits;
-static qn_dataset few_digits(void)
-{
-    qn_error error = {0};
-    if (!all_digits)
-        all_digits = qn_dataset_open("digits", &error);
-    ck_assert_msg(all_digits != NULL, "%s", error.text);
-    qn_dataset few = *all_digits;
-    few.train_count = 150;
-    few.test_count = 50;
-    return few;
-}
-
-static qn_model *make_model(const char *text)
-{
-    qn_error error = {0};
-    qn_model *model = qn_model_create(text, &error);
-    ck_assert_msg(model != NULL, "%s", error.text);
-    return model;
-}
-
-static const char *path_of(const char *name)
-{
-    static char paths[8][300];
-    static int next;
-    char *path = paths[next++ % 8];
-    snprintf(path, sizeof *paths, "%s/%s", qn_check_folder(), name);
-    return path;
-}
-
-static const char model_text[] = "12-relu-10";
-
-// Runs `params` for so many steps into the folder and opens what it left.
-static qn_status try_run(struct qn_fit_params params, const char *model_name,
-                         int64_t steps, const char *folder, qn_error *error)
-{
-    qn_dataset data = few_digits();
-    qn_model *model = make_model(model_name);
-    qn_fit_result result;
-    params.model = model;
-    params.dataset = &data;
-    params.batch_size = 64;
-    params.epochs = 3;
-    params.max_steps = steps;
-    params.out = folder;
-    qn_status status = qn_fit(qn_check_device(), &params, &result, error);
-    qn_model_destroy(&model);
-    return status;
-}
-
-static qn_checkpoint *run_to(struct qn_fit_params params,
-                             const char *model_name, int64_t steps)
-{
-    const char *folder = path_of("run");
-    char path[400];
-    qn_error error = {0};
-    ck_assert_ok(try_run(params, model_name, steps, folder, &error), error);
-    snprintf(path, sizeof path, "%s/last.safetensors", folder);
-    qn_checkpoint *checkpoint = qn_checkpoint_open(path, &error);
-    ck_assert_msg(checkpoint != NULL, "%s", error.text);
-    return checkpoint;
-}
-
-enum { MAX_VALUES = 2000 };
-struct tensor {
-    float x[MAX_VALUES];
-    int count;
-    qn_shape shape;
-};
-
-static struct tensor tensor_of(const qn_checkpoint *checkpoint,
-                               const char *name)
-{
-    qn_checkpoint_tensor tensor;
-    struct tensor copy = {0};
-    int i = 0;
-    while (qn_checkpoint_tensor_at(checkpoint, i++, &tensor))
-        if (strcmp(tensor.name, name) == 0) {
-            ck_assert_uint_le(tensor.size, sizeof copy.x);
-            memcpy(copy.x, tensor.data, tensor.size);
-            copy.count = (int)(tensor.size / sizeof(float));
-            copy.shape = tensor.shape;
-            return copy;
-        }
-    ck_abort_msg("no tensor %s", name);
-    return copy;
-}
+#include "small_fit.h"
 
 static struct qn_parameter_group group_of(const char *text)
 {
@@ -154,7 +63,7 @@ static qn_graph *build_mixed(qn_model **model)
 {
     qn_error error = {0};
     qn_graph *g = qn_graph_create(QN_FLOAT32);
-    *model = make_model(mixed_text);
+    *model = small_make_model(mixed_text);
     qn_model_build(*model, g,
                    qn_input(g, "x", QN_FLOAT32, qn_shape_of(1, 2, 3, 3)),
                    NULL);
@@ -269,8 +178,8 @@ END_TEST
 
 static void expect_fault(struct qn_fit_params params, const char *want)
 {
-    qn_dataset data = few_digits();
-    qn_model *model = make_model(model_text);
+    qn_dataset data = small_few_digits();
+    qn_model *model = small_make_model(SMALL_MODEL);
     qn_error error = {0};
     params.model = model;
     params.dataset = &data;
@@ -315,6 +224,9 @@ START_TEST(settings_are_checked)
     p.optimizer = "lbfgs";
     p.max_norm = 1;
     expect_fault(p, "lbfgs has no max_norm");
+    p = qn_fit_defaults();
+    p.ema_recompute_bn = true;
+    expect_fault(p, "there is no average");
 }
 END_TEST
 
@@ -341,7 +253,7 @@ static void expect_refusal(struct qn_fit_params params, const char *folder,
 {
     qn_error error = {0};
     params.resume = folder;
-    ck_assert_int_eq(try_run(params, model_text, 2, NULL, &error),
+    ck_assert_int_eq(small_try_run(params, SMALL_MODEL, 2, NULL, &error),
                      QN_BAD_ARGUMENT);
     ck_assert_msg(strstr(error.text, want) != NULL, "\"%s\" in \"%s\"", want,
                   error.text);
@@ -351,10 +263,10 @@ START_TEST(runs_keep_their_settings)
 {
     const struct qn_parameter_group groups[] = {
         group_of("*.bias:lr_scale=0.1,max_norm=4"), group_of("0.*:frozen=1")};
-    const char *folder = path_of("kept");
+    const char *folder = small_path_of("kept");
     const struct qn_fit_params p = all_set(groups);
     qn_error error = {0};
-    ck_assert_ok(try_run(p, model_text, 1, folder, &error), error);
+    ck_assert_ok(small_try_run(p, SMALL_MODEL, 1, folder, &error), error);
     qn_run *run = qn_run_open(folder, &error);
     ck_assert_msg(run != NULL, "%s", error.text);
     const struct qn_fit_params *q = qn_run_params(run);
@@ -369,7 +281,7 @@ START_TEST(runs_keep_their_settings)
     ck_assert(q->groups[0].lr_scale == 0.1 && q->groups[0].max_norm == 4);
     ck_assert(isnan(q->groups[0].frozen) && q->groups[1].frozen == 1);
     // It goes on with these, and with no others.
-    ck_assert_ok(try_run(*q, model_text, 2, folder, &error), error);
+    ck_assert_ok(small_try_run(*q, SMALL_MODEL, 2, folder, &error), error);
     struct qn_fit_params other = p;
     other.clip_value = 0;
     expect_refusal(other, folder, "clip_value");
@@ -406,16 +318,16 @@ START_TEST(frozen_parameters_stay)
         p.groups = &group;
         p.group_count = 1;
         p.weight_decay = 0.1;
-        qn_checkpoint *first = run_to(p, model_text, 0);
-        qn_checkpoint *last = run_to(p, model_text, 4);
-        struct tensor a = tensor_of(first, "0.weight");
-        struct tensor b = tensor_of(last, "0.weight");
+        qn_checkpoint *first = small_run_to(p, SMALL_MODEL, 0);
+        qn_checkpoint *last = small_run_to(p, SMALL_MODEL, 4);
+        struct tensor a = small_tensor_of(first, "0.weight");
+        struct tensor b = small_tensor_of(last, "0.weight");
         ck_assert_mem_eq(a.x, b.x, sizeof a.x);
-        a = tensor_of(first, "2.weight");
-        b = tensor_of(last, "2.weight");
+        a = small_tensor_of(first, "2.weight");
+        b = small_tensor_of(last, "2.weight");
         ck_assert_mem_ne(a.x, b.x, sizeof a.x);
         snprintf(slot, sizeof slot, "optimizer.%s.0.weight", slots[k]);
-        const struct tensor s = tensor_of(last, slot);
+        const struct tensor s = small_tensor_of(last, slot);
         ck_assert_int_eq(s.count, 12 * 64);
         for (int i = 0; i < s.count; i++)
             ck_assert(s.x[i] == 0);
@@ -433,15 +345,15 @@ START_TEST(biases_are_not_decayed)
                                         "2.bias"};
     struct qn_fit_params p = qn_fit_defaults();
     p.lr = 0.5;
-    qn_checkpoint *first = run_to(p, model_text, 0);
-    qn_checkpoint *plain = run_to(p, model_text, 1);
+    qn_checkpoint *first = small_run_to(p, SMALL_MODEL, 0);
+    qn_checkpoint *plain = small_run_to(p, SMALL_MODEL, 1);
     p.weight_decay = 0.25;
     p.no_decay_bias = true;
-    qn_checkpoint *decayed = run_to(p, model_text, 1);
+    qn_checkpoint *decayed = small_run_to(p, SMALL_MODEL, 1);
     for (int k = 0; k < 4; k++) {
-        const struct tensor x = tensor_of(first, names[k]);
-        const struct tensor a = tensor_of(plain, names[k]);
-        const struct tensor b = tensor_of(decayed, names[k]);
+        const struct tensor x = small_tensor_of(first, names[k]);
+        const struct tensor a = small_tensor_of(plain, names[k]);
+        const struct tensor b = small_tensor_of(decayed, names[k]);
         const double decay = k % 2 ? 0 : 0.5 * 0.25;
         for (int i = 0; i < x.count; i++)
             ck_assert_double_eq_tol((double)b.x[i],
@@ -461,9 +373,9 @@ START_TEST(norms_hold_after_every_step)
     p.lr = 0.5;
     p.max_norm = 0.6;
     for (int step = 1; step <= 3; step++) {
-        qn_checkpoint *last = run_to(p, model_text, step);
+        qn_checkpoint *last = small_run_to(p, SMALL_MODEL, step);
         for (int k = 0; k < 2; k++) {
-            const struct tensor w = tensor_of(last, k ? "2.weight"
+            const struct tensor w = small_tensor_of(last, k ? "2.weight"
                                                       : "0.weight");
             const int rows = (int)w.shape.dims[0], row = w.count / rows;
             for (int u = 0; u < rows; u++) {
@@ -478,189 +390,7 @@ START_TEST(norms_hold_after_every_step)
     }
     ck_assert_int_gt(at_bound, 3);
     ck_assert_int_lt(at_bound, 3 * 22);
-}
-END_TEST
-
-// The average of a run over two epochs is what its parameters after each step
-// give on the host, also where the run was stopped on the way.
-START_TEST(average_is_that_of_the_steps)
-{
-    enum { STEPS = 4 };
-    double want[MAX_VALUES];
-    qn_error error = {0};
-    struct qn_fit_params p = qn_fit_defaults();
-    p.optimizer = "momentum";
-    p.lr = 0.1;
-    p.ema = 0.75;
-    for (int step = 0; step <= STEPS; step++) {
-        qn_checkpoint *now = run_to(p, model_text, step);
-        const struct tensor x = tensor_of(now, "2.weight");
-        const struct tensor average = tensor_of(now, "average.2.weight");
-        for (int i = 0; i < x.count; i++) {
-            want[i] = step ? 0.75 * want[i] + 0.25 * (double)x.x[i]
-                           : (double)x.x[i];
-            ck_assert_double_eq_tol((double)average.x[i], want[i], 1e-6);
-        }
-        qn_checkpoint_close(&now);
-    }
-    const char *folder = path_of("stopped");
-    ck_assert_ok(try_run(p, model_text, 2, folder, &error), error);
-    p.resume = folder;
-    ck_assert_ok(try_run(p, model_text, STEPS, folder, &error), error);
-    char path[400];
-    snprintf(path, sizeof path, "%s/last.safetensors", folder);
-    qn_checkpoint *resumed = qn_checkpoint_open(path, &error);
-    p.resume = NULL;
-    qn_checkpoint *whole = run_to(p, model_text, STEPS);
-    const struct tensor a = tensor_of(resumed, "average.0.weight");
-    const struct tensor b = tensor_of(whole, "average.0.weight");
-    ck_assert_mem_eq(a.x, b.x, sizeof a.x);
-    qn_checkpoint_close(&resumed);
-    qn_checkpoint_close(&whole);
-}
-END_TEST
-
-// ---- the average's evaluation ----
-
-static const char norm_text[] =
-    "{\"layers\":[{\"type\":\"batch_norm\"},{\"type\":\"dense\","
-    "\"units\":10}]}";
-
-static qn_store *load_average(const char *folder, qn_run **run,
-                              qn_model **model)
-{
-    qn_error error = {0};
-    *run = qn_run_open(folder, &error);
-    ck_assert_msg(*run != NULL, "%s", error.text);
-    *model = make_model(qn_run_model(*run));
-    qn_store *store =
-        qn_run_load_average(*run, qn_check_device(), *model, &error);
-    ck_assert_msg(store != NULL, "%s", error.text);
-    return store;
-}
-
-// What training reports of the average is what its checkpoint gives.
-START_TEST(average_is_evaluated)
-{
-    const char *folder = path_of("evaluated");
-    struct qn_fit_params p = qn_fit_defaults();
-    qn_dataset data = few_digits();
-    qn_fit_result result;
-    qn_error error = {0};
-    double loss, accuracy;
-    p.model = make_model(norm_text);
-    p.dataset = &data;
-    p.epochs = 2;
-    p.batch_size = 64;
-    p.lr = 0.5;
-    p.ema = 0.75;
-    p.out = folder;
-    ck_assert_ok(qn_fit(qn_check_device(), &p, &result, &error), error);
-    qn_run *run;
-    qn_model *model;
-    qn_store *store = load_average(folder, &run, &model);
-    ck_assert_ok(qn_evaluate(qn_check_device(), model, store, &data, NULL,
-                             &loss, &accuracy, &error), error);
-    ck_assert(loss == result.average_test_loss);
-    ck_assert(accuracy == result.average_test_accuracy);
-    ck_assert(loss != result.test_loss);
-    qn_store_destroy(&store);
-    qn_model_destroy(&model);
-    qn_run_close(&run);
-    p.ema = 0;
-    ck_assert_ok(qn_fit(qn_check_device(), &p, &result, &error), error);
-    ck_assert(isnan(result.average_test_loss));
-    run = qn_run_open(folder, &error);
-    ck_assert_ptr_null(
-        qn_run_load_average(run, qn_check_device(), p.model, &error));
-    ck_assert_ptr_nonnull(strstr(error.text, "holds no moving average"));
-    qn_run_close(&run);
-    qn_model_destroy((qn_model **)&p.model);
-}
-END_TEST
-
-// Statistics of the inputs: the means over the two whole batches of the epoch of
-// each batch's mean and unbiased variance.
-static void expect_statistics(double want[2], int epoch)
-{
-    enum { BATCH = 64, PIXELS = 64 };
-    qn_dataset data = few_digits();
-    int32_t order[150];
-    qn_shuffle(order, data.train_count, 0, epoch);
-    want[0] = want[1] = 0;
-    for (int k = 0; k < 2; k++) {
-        double sum = 0, squares = 0;
-        const double count = BATCH * PIXELS;
-        for (int i = 0; i < BATCH * PIXELS; i++) {
-            const int32_t sample = order[k * BATCH + i / PIXELS];
-            const double v =
-                (data.train_x[sample * PIXELS + i % PIXELS] - data.offset) *
-                data.scale;
-            sum += v;
-            squares += v * v;
-        }
-        want[0] += sum / count / 2;
-        want[1] += (squares - sum * sum / count) / (count - 1) / 2;
-    }
-}
-
-START_TEST(average_gets_statistics_of_its_own)
-{
-    const char *folder = path_of("statistics");
-    struct qn_fit_params p = qn_fit_defaults();
-    qn_error error = {0};
-    double want[2];
-    p.ema = 0.75;
-    p.ema_recompute_bn = true;
-    ck_assert_ok(try_run(p, norm_text, 6, folder, &error), error);
-    expect_statistics(want, 2);
-    qn_run *run;
-    qn_model *model;
-    qn_store *store = load_average(folder, &run, &model);
-    static const char *const names[] = {"0.running_mean", "0.running_var"};
-    for (int k = 0; k < 2; k++) {
-        float got;
-        ck_assert_ok(qn_store_read(store,
-                                   qn_store_find(store, "buffers", names[k]),
-                                   &got, sizeof got, &error), error);
-        ck_assert_double_eq_tol((double)got, want[k], 1e-6);
-    }
-    qn_store_destroy(&store);
-    qn_model_destroy(&model);
-    qn_run_close(&run);
-    p = qn_fit_defaults();
-    p.ema_recompute_bn = true;
-    expect_fault(p, "there is no average");
-}
-END_TEST
-
-// Parameters, averages and both statistics, bit by bit.
-START_TEST(stopped_averages_go_on)
-{
-    const char *folders[] = {path_of("whole"), path_of("parts")};
-    struct qn_fit_params p = qn_fit_defaults();
-    char files[2][400];
-    qn_error error = {0};
-    p.optimizer = "adam";
-    p.ema = 0.75;
-    p.ema_form = QN_AVERAGE_CORRECTED;
-    p.ema_recompute_bn = true;
-    ck_assert_ok(try_run(p, norm_text, 6, folders[0], &error), error);
-    ck_assert_ok(try_run(p, norm_text, 2, folders[1], &error), error);
-    p.resume = folders[1];
-    ck_assert_ok(try_run(p, norm_text, 6, folders[1], &error), error);
-    qn_checkpoint *ends[2];
-    for (int k = 0; k < 2; k++) {
-        snprintf(files[k], sizeof files[k], "%s/last.safetensors",
-                 folders[k]);
-        ends[k] = qn_checkpoint_open(files[k], &error);
-        ck_assert_msg(ends[k] != NULL, "%s", error.text);
-    }
-    ck_assert_str_eq(qn_checkpoint_note(ends[0], "quern.sha256"),
-                     qn_checkpoint_note(ends[1], "quern.sha256"));
-    qn_checkpoint_close(&ends[0]);
-    qn_checkpoint_close(&ends[1]);
-    qn_dataset_destroy(&all_digits);
+    small_forget_digits();
 }
 END_TEST
 
@@ -668,6 +398,4 @@ QN_CHECK_MAIN("around", groups_are_read, weights_are_told_from_the_rest,
               later_groups_win, patterns_that_match_nothing_are_named,
               settings_are_checked, runs_keep_their_settings,
               frozen_parameters_stay, biases_are_not_decayed,
-              norms_hold_after_every_step, average_is_that_of_the_steps,
-              average_is_evaluated, average_gets_statistics_of_its_own,
-              stopped_averages_go_on)
+              norms_hold_after_every_step)

@@ -27,6 +27,7 @@ static const struct rule_settings trajectories[] = {
     {"momentum", 0.02, {{"heavy_ball", 1}, {"weight_decay", 0.1}}},
     {"nesterov", 0.02, {{0}}},
     {"nesterov", 0.02, {{"momentum", 0.6}, {"weight_decay", 0.2}}},
+    {"nesterov", 0.02, {{"lookahead", 1}, {"weight_decay", 0.1}}},
     {"adagrad", 0.1, {{0}}},
     {"adagrad", 0.1, {{"eps", 0.01}, {"lr_decay", 0.05},
                       {"initial_accumulator_value", 0.3},

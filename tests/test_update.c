@@ -105,6 +105,8 @@ static void start(struct run *run, const struct qn_optimizer_params *params)
     int64_t flat = 0;
     *run = (struct run){.g = qn_graph_create(QN_FLOAT32)};
     run->at = qn_optimizer_start(params->optimizer);
+    if (qn_optimizer_looks_ahead(params))
+        qn_graph_alias(run->g, QN_GROUP_LOOKAHEAD, NULL);
     for (int k = 0; k < TENSORS; k++) {
         qn_parameter(run->g, names[k], problem.shapes[k]);
         if (!problem.options[k].is_frozen)
@@ -519,6 +521,34 @@ START_TEST(bounds_leave_alone)
 }
 END_TEST
 
+// Where the gradient is taken keeps its distance, momentum v, from what the
+// bound has left of x.
+START_TEST(lookahead_follows_the_bound)
+{
+    static double x[MAX_COUNT], v[MAX_COUNT], want[MAX_COUNT];
+    struct run run;
+    make_bounded();
+    struct qn_optimizer_params params = defaults_of("nesterov");
+    params.hyper[0] = 0.5;
+    params.hyper[qn_optimizer_hyper_find(params.optimizer, "lookahead")] = 1;
+    ck_assert(qn_optimizer_looks_ahead(&params));
+    start(&run, &params);
+    expect_group(&run, "first lookahead", "lookahead", problem.x, 0);
+    for (int k = 0; k < 2; k++) {
+        step(&run, 0.1);
+        copy_group(&run, "parameters", x, false);
+        copy_group(&run, "optimizer.momentum_buffer", v, false);
+        for (int i = 0; i < problem.count; i++)
+            want[i] = x[i] - 0.5 * v[i];
+        expect_group(&run, "lookahead", "lookahead", want, 1e-6);
+        // The first step ends at the bound, the second within.
+        const double norm = norm_of(x + first_of(1), 3);
+        ck_assert_double_eq_tol(k ? fmin(norm, 1) : norm, k ? norm : 1, 1e-6);
+    }
+    finish(&run);
+}
+END_TEST
+
 // A shut gate stops the second launch too: neither bound nor average moves.
 START_TEST(gates_stop_bounds)
 {
@@ -538,12 +568,15 @@ END_TEST
 
 // ---- wrong settings ----
 
+static const char *alias; // the group of parameters; NULL: "parameters"
+
 static void expect_refusal(const struct qn_optimizer_params *params,
                            const char *want)
 {
     struct qn_optimizer_update update;
     qn_error error = {0};
     qn_graph *g = qn_graph_create(QN_FLOAT32);
+    qn_graph_alias(g, alias, NULL);
     for (int k = 0; k < TENSORS; k++)
         qn_parameter(g, names[k], problem.shapes[k]);
     qn_node *gradient = qn_input(g, "g", QN_FLOAT32, qn_shape_of(MAX_FLAT));
@@ -584,6 +617,12 @@ START_TEST(wrong_settings_are_named)
     problem.options[3].unit_groups = 4;
     expect_refusal(&good, "its 6 rows do not split into 4 groups");
     make_problem(1);
+    p = defaults_of("nesterov");
+    p.hyper[qn_optimizer_hyper_find(p.optimizer, "lookahead")] = 1;
+    expect_refusal(&p, "lie in the group \"parameters\", not \"lookahead\"");
+    alias = "average";
+    expect_refusal(&good, "lie in the group \"average\", not \"parameters\"");
+    alias = NULL;
     for (int k = 0; k < TENSORS; k++)
         problem.options[k].is_frozen = true;
     expect_refusal(&good, "all 4 parameters are frozen");
@@ -595,5 +634,6 @@ QN_CHECK_MAIN("update", clipping_is_that_of_torch,
               infinite_norms_stop_the_step, clipping_by_value_keeps_nan,
               norms_spread_nan, parameters_have_their_own_options,
               average_follows_the_parameters, averages_have_other_forms,
-              norms_stay_bounded, bounds_leave_alone, gates_stop_bounds,
+              norms_stay_bounded, bounds_leave_alone,
+              lookahead_follows_the_bound, gates_stop_bounds,
               wrong_settings_are_named)

@@ -223,6 +223,13 @@ QN_API qn_status qn_optimizer_build(qn_graph *graph, qn_node *loss,
                                     const struct qn_optimizer_params *params,
                                     struct qn_optimizer_update *update);
 
+// Whether the gradient is to be taken at another point than the parameters, which
+// then is the group QN_GROUP_LOOKAHEAD: call qn_graph_alias with it before the
+// model is built. The update writes both; qn_optimizer_begin starts it.
+#define QN_GROUP_LOOKAHEAD "lookahead"
+QN_API bool
+qn_optimizer_looks_ahead(const struct qn_optimizer_params *params);
+
 // The two halves of qn_optimizer_build. The flat gradient of all parameters
 // that are not frozen, each at a multiple of 512 bytes, gaps zero; NULL after
 // an error.

@@ -126,11 +126,37 @@ static qn_status check_options(const struct build *b, int i)
     return QN_OK;
 }
 
+bool qn_optimizer_looks_ahead(const struct qn_optimizer_params *params)
+{
+    const int i = params->optimizer
+                      ? qn_optimizer_hyper_find(params->optimizer,
+                                                "lookahead")
+                      : -1;
+    return i >= 0 && params->hyper[i] != 0;
+}
+
+static qn_status check_group(qn_graph *g,
+                             const struct qn_optimizer_params *params,
+                             const char *group)
+{
+    const char *want = qn_optimizer_looks_ahead(params) ? QN_GROUP_LOOKAHEAD
+                                                        : "parameters";
+    if (strcmp(group, want) == 0)
+        return QN_OK;
+    return qn_graph_fail(g, QN_BAD_ARGUMENT,
+                         "%s: the graph's parameters lie in the group \"%s\", "
+                         "not \"%s\": call qn_graph_alias before the model is "
+                         "built",
+                         params->optimizer->name, group, want);
+}
+
 static qn_status list_parameters(struct build *b)
 {
     qn_graph *g = b->g;
     QN_TRY(qn_graph_check(g, NULL));
-    b->count = qn_group_members(g, "parameters", NULL, 0);
+    const char *group = qn_graph_parameters(g);
+    QN_TRY(check_group(g, b->params, group));
+    b->count = qn_group_members(g, group, NULL, 0);
     if (b->count == 0)
         return qn_graph_fail(g, QN_BAD_ARGUMENT,
                              "%s: the graph has no parameters",
@@ -140,7 +166,7 @@ static qn_status list_parameters(struct build *b)
     if (!b->parameters)
         return qn_graph_fail(g, QN_NO_MEMORY, "no memory for %d parameters",
                              b->count);
-    qn_group_members(g, "parameters", b->parameters, b->count);
+    qn_group_members(g, group, b->parameters, b->count);
     for (int i = 0; i < b->count; i++)
         QN_TRY(check_options(b, i));
     for (int i = 0; i < b->count; i++)
@@ -293,7 +319,9 @@ static void add_states(const struct build *b, struct qn_update_inputs *in)
 {
     const struct qn_optimizer *row = b->params->optimizer;
     char group[64];
-    in->parameters = qn_group(b->g, "parameters");
+    in->parameters = add_group(b, "parameters");
+    if (qn_optimizer_looks_ahead(b->params))
+        in->ahead = qn_group(b->g, QN_GROUP_LOOKAHEAD);
     for (int i = 0, count = 0; i < row->slot_count; i++)
         if (qn_optimizer_has_slot(row, b->params->hyper, i)) {
             snprintf(group, sizeof group, "optimizer.%s", row->slots[i]);
@@ -342,6 +370,7 @@ static struct qn_update_params describe(const struct build *b)
         .has_penalty = b->has_penalty,
         .clip_value = params->clip_value,
         .has_average = has_average(params),
+        .has_lookahead = qn_optimizer_looks_ahead(params),
         .unit_size = b->unit_size,
         .is_watched = params->is_watched,
     };

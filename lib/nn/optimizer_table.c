@@ -25,6 +25,7 @@ static double correction(double weight, int64_t step)
 // ---- momentum ----
 
 enum { MOMENTUM, MOMENTUM_DECAY, DAMPENING, HEAVY_BALL };
+enum { LOOKAHEAD = 2 }; // of nesterov
 
 // The first velocity is the whole gradient.
 static void momentum_constants(const double *hyper,
@@ -260,16 +261,18 @@ static const struct qn_optimizer rows[] = {
     {
         .name = "nesterov",
         .formula = "g = dx + weight_decay x, v = momentum v + g, "
-                   "x -= lr (g + momentum v)",
+                   "x -= lr (g + momentum v); lookahead: g at y = x - "
+                   "momentum v, v = momentum v + lr g, x -= v",
         .source = "Sutskever, Martens, Dahl, Hinton: On the importance of "
                   "initialization and momentum in deep learning, ICML 2013, "
                   "after Nesterov 1983",
         .kernel = "nesterov",
         .slot_count = 1,
         .slots = {"momentum_buffer"},
-        .hyper_count = 2,
+        .hyper_count = 3,
         .hyper = {[MOMENTUM] = {"momentum", 0.9, 0, 1},
-                  [MOMENTUM_DECAY] = WEIGHT_DECAY(0)},
+                  [MOMENTUM_DECAY] = WEIGHT_DECAY(0),
+                  [LOOKAHEAD] = SWITCH("lookahead", 0, "LOOKAHEAD")},
         .lr = 0.03,
         .constant_count = 1,
         .constants = nesterov_constants,

@@ -18,8 +18,8 @@ enum {
     IN_AVERAGE_RATE,
     IN_CONSTANTS,
     IN_PARAMETERS = IN_CONSTANTS + QN_MAX_UPDATE_CONSTANTS,
-    IN_SLOTS, // then the average and the watch, as far as there are any
-    MAX_INPUTS = IN_SLOTS + QN_MAX_UPDATE_SLOTS + 2,
+    IN_SLOTS, // then average, lookahead, watch, as far as there are any
+    MAX_INPUTS = IN_SLOTS + QN_MAX_UPDATE_SLOTS + 3,
     // Work-items of the CPU variant for each core: enough for an even load.
     ITEMS_PER_UNIT = 4,
     GROUP_SIZE = 256,
@@ -37,9 +37,14 @@ static int average_at(const struct qn_update_params *params)
     return IN_SLOTS + params->slot_count;
 }
 
-static int watch_at(const struct qn_update_params *params)
+static int ahead_at(const struct qn_update_params *params)
 {
     return average_at(params) + params->has_average;
+}
+
+static int watch_at(const struct qn_update_params *params)
+{
+    return ahead_at(params) + params->has_lookahead;
 }
 
 static int64_t chunk_count(const struct qn_node *node)
@@ -203,6 +208,8 @@ static void add_head(const struct qn_node *node, struct qn_launch *launch)
         qn_launch_buffer(launch, QN_OPERAND_IN + watch_at(params));
         qn_launch_live_uint(launch, QN_OPERAND_IN + IN_STEP);
     }
+    if (params->has_lookahead)
+        qn_launch_buffer(launch, QN_OPERAND_IN + ahead_at(params));
 }
 
 // cl/max_norm.cl: work-items take turns at the units, which differ in size.
@@ -232,6 +239,10 @@ static void add_max_norm(const struct qn_node *node,
         qn_launch_int(launch, chunk_count(node));
     }
     add_average(params, launch);
+    if (params->has_lookahead) {
+        qn_launch_define(launch, "LOOKAHEAD", 1);
+        qn_launch_buffer(launch, QN_OPERAND_IN + ahead_at(params));
+    }
     qn_launch_int(launch, units);
     qn_launch_grid(launch, (size_t)qn_smaller(units, most), 1, 1,
                    (size_t)group, 1);
@@ -326,6 +337,8 @@ struct qn_node *qn_update(struct qn_graph *g,
         inputs[IN_SLOTS + i] = in->slots[i];
     if (params->has_average)
         inputs[average_at(params)] = in->average;
+    if (params->has_lookahead)
+        inputs[ahead_at(params)] = in->ahead;
     if (params->is_watched)
         inputs[watch_at(params)] = in->watch;
     return qn_node_create(g, &qn_op_update, inputs,

@@ -46,6 +46,7 @@ struct qn_update_params {
     enum qn_clip_norm clip_norm;
     double most_norm; // for clip_norm
     bool has_average;
+    bool has_lookahead;
     int64_t unit_size; // elements of the largest unit with a maximum norm
     bool is_watched;
 };
@@ -67,6 +68,7 @@ struct qn_update_inputs {
     struct qn_node *parameters;
     struct qn_node *slots[QN_MAX_UPDATE_SLOTS];
     struct qn_node *average;
+    struct qn_node *ahead; // where the gradient is taken
     struct qn_node *watch; // int32 [chunks + 1]
 };
 

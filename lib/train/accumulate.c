@@ -108,12 +108,13 @@ static qn_status declare_parameters(qn_graph *g, qn_graph *like,
 {
     qn_node *members[64];
     qn_node **list = members;
-    int count = qn_group_members(like, "parameters", members, 64);
+    const char *group = qn_graph_parameters(like);
+    int count = qn_group_members(like, group, members, 64);
     if (count > 64 && !(list = calloc((size_t)count, sizeof *list)))
         return qn_fail_memory(error, (size_t)count * sizeof *list);
-    qn_group_members(like, "parameters", list, count);
+    qn_group_members(like, group, list, count);
     for (int i = 0; i < count; i++)
-        qn_variable(g, "parameters", qn_node_name(list[i]),
+        qn_variable(g, group, qn_node_name(list[i]),
                     qn_node_dtype(list[i]), *qn_node_shape(list[i]));
     if (list != members)
         free(list);

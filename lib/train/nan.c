@@ -154,6 +154,8 @@ static qn_status build_logits(const struct qn_nan *at, struct rerun *rerun,
     rerun->outputs = calloc((size_t)rerun->layer_count + 2, sizeof(qn_node *));
     if (!g || !rerun->outputs)
         return qn_fail_memory(error, 1);
+    if (qn_optimizer_looks_ahead(&settings->optimizer))
+        qn_graph_alias(g, QN_GROUP_LOOKAHEAD, NULL);
     qn_stage_take(stage, settings->dataset, &rerun->outputs[0], labels);
     stage->seed = qn_scalar(g, "seed");
     stage->step = qn_scalar(g, "step");
@@ -175,14 +177,15 @@ static qn_status add_gradients(struct rerun *rerun, qn_node *loss,
 {
     qn_graph *g = rerun->stage.graph;
     const int before = rerun->output_count;
-    const int count = qn_group_members(g, "parameters", NULL, 0);
+    const char *group = qn_graph_parameters(g);
+    const int count = qn_group_members(g, group, NULL, 0);
     const size_t size = (size_t)(before + 2 * count) * sizeof(qn_node *);
     qn_node **outputs = realloc(rerun->outputs, size);
     if (!outputs)
         return qn_fail_memory(error, size);
     rerun->outputs = outputs;
     // The parameters behind the gradients: they are not read.
-    qn_group_members(g, "parameters", outputs + before + count, count);
+    qn_group_members(g, group, outputs + before + count, count);
     rerun->parameter_count = count;
     rerun->output_count += count;
     return qn_gradients(g, loss, outputs + before + count, count,

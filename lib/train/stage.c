@@ -286,6 +286,8 @@ qn_status qn_train_stage_create(const struct qn_settings *settings,
                                      .graph = qn_graph_create(QN_FLOAT32)};
     if (!stage->graph)
         return qn_fail_memory(error, sizeof *stage);
+    if (qn_optimizer_looks_ahead(&settings->optimizer))
+        qn_graph_alias(stage->graph, QN_GROUP_LOOKAHEAD, NULL);
     stage->step = qn_scalar(stage->graph, "step");
     qn_status status =
         kind == QN_STAGE_WHOLE  ? build_whole(stage, settings, error)
