@@ -186,12 +186,16 @@ struct qn_plan_objective_params {
 typedef struct qn_plan_objective qn_plan_objective;
 
 // Builds, adds the graphs' variables to the store, plans. The device and the
-// store must outlive it.
+// store must outlive it. With a sketch for a store it only finds out what it
+// would allocate: it can be described and destroyed.
 QN_API qn_plan_objective *
 qn_plan_objective_create(qn_device *device, qn_store *store,
                          const struct qn_plan_objective_params *params,
                          qn_error *error);
 QN_API void qn_plan_objective_destroy(qn_plan_objective **objective);
+// `own_size` and `own_largest_size` over all its plans; nothing else is set.
+QN_API void qn_plan_objective_describe(const qn_plan_objective *objective,
+                                       qn_plan_stats *stats);
 // For qn_minimizer_create.
 QN_API struct qn_objective
 qn_plan_objective_face(qn_plan_objective *objective);

@@ -24,6 +24,7 @@ QN_API void qn_store_destroy(qn_store **store);
 // A store without memory, to find out how much it would take: for qn_store_add,
 // qn_store_describe, qn_plan_estimate and looking variables up.
 QN_API qn_store *qn_store_sketch(qn_error *error);
+QN_API bool qn_store_is_sketch(const qn_store *store);
 
 // Makes room, filled with zeros, for each variable of the graph that the store
 // does not have yet; checks the others. A group is laid out when it is first

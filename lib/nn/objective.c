@@ -34,6 +34,7 @@ struct qn_plan_objective {
     struct qn_plan_objective_params params;
     // By size of batch: the full one, the rest.
     struct part gradients[2], products[2];
+    qn_plan_stats stats; // what the plans allocate
     struct member *members;
     int member_count;
     int64_t n, packed; // elements
@@ -127,9 +128,19 @@ static qn_status plan_part(struct qn_plan_objective *o, struct part *part,
                                     .store = o->store,
                                     .outputs = outputs,
                                     .output_count = count};
-    part->plan = qn_plan_create(o->device, &params, error);
-    return part->plan ? QN_OK
-                      : error && error->status ? error->status : QN_DEVICE;
+    qn_plan_stats stats;
+    if (qn_store_is_sketch(o->store)) {
+        QN_TRY(qn_plan_estimate(o->device, &params, &stats, error));
+    } else {
+        part->plan = qn_plan_create(o->device, &params, error);
+        if (!part->plan)
+            return error && error->status ? error->status : QN_DEVICE;
+        qn_plan_describe(part->plan, &stats);
+    }
+    o->stats.own_size += stats.own_size;
+    if (stats.own_largest_size > o->stats.own_largest_size)
+        o->stats.own_largest_size = stats.own_largest_size;
+    return QN_OK;
 }
 
 static qn_status fail_build(const struct part *part, qn_status status,
@@ -246,6 +257,12 @@ qn_plan_objective_create(qn_device *device, qn_store *store,
     if (set_up(o, error) != QN_OK)
         qn_plan_objective_destroy(&o);
     return o;
+}
+
+void qn_plan_objective_describe(const qn_plan_objective *objective,
+                                qn_plan_stats *stats)
+{
+    *stats = objective->stats;
 }
 
 static void finish_part(struct part *part)

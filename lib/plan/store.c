@@ -38,6 +38,11 @@ qn_store *qn_store_sketch(qn_error *error)
     return store;
 }
 
+bool qn_store_is_sketch(const qn_store *store)
+{
+    return !store->device;
+}
+
 qn_store *qn_store_create(qn_device *device, qn_error *error)
 {
     if (!device) {

@@ -376,6 +376,24 @@ void qn_full_batch_destroy(struct qn_full_batch **handle)
     *handle = NULL;
 }
 
+qn_status qn_full_batch_measure(qn_device *device, qn_store *sketch,
+                                const struct qn_settings *settings,
+                                struct qn_footprint *footprint,
+                                qn_error *error)
+{
+    const struct qn_full_batch_watch watch = {0};
+    struct qn_full_batch *full;
+    qn_plan_stats stats;
+    QN_TRY(qn_full_batch_create(device, sketch, settings, &watch, &full,
+                                error));
+    qn_plan_objective_describe(full->objective, &stats);
+    footprint->size += stats.own_size;
+    if (stats.own_largest_size > footprint->largest)
+        footprint->largest = stats.own_largest_size;
+    qn_full_batch_destroy(&full);
+    return QN_OK;
+}
+
 // ---- an iteration ----
 
 qn_status qn_full_batch_step(struct qn_full_batch *full,

@@ -48,10 +48,15 @@ static qn_status measure_plans(qn_device *device,
                                qn_error *error)
 {
     struct qn_stepper *stepper;
-    QN_TRY(qn_stepper_create(settings, &stepper, error));
-    qn_status status =
-        qn_stepper_measure(stepper, device, sketch, steps, error);
-    qn_stepper_destroy(&stepper);
+    qn_status status;
+    if (settings->minimizer.row) {
+        status =
+            qn_full_batch_measure(device, sketch, settings, steps, error);
+    } else {
+        QN_TRY(qn_stepper_create(settings, &stepper, error));
+        status = qn_stepper_measure(stepper, device, sketch, steps, error);
+        qn_stepper_destroy(&stepper);
+    }
     return status == QN_OK ? qn_tester_measure(device, sketch, settings,
                                                evaluation, error)
                            : status;
@@ -219,7 +224,7 @@ static qn_status fail_short(const qn_device *device,
     describe_need(device, least, need, sizeof need);
     return qn_fail(error, QN_DEVICE,
                    "training %s; %s are missing even in the smallest "
-                   "micro-batches (data set %s, parameters and optimizer %s, "
+                   "parts (data set %s, parameters and optimizer %s, "
                    "steps %s, evaluation %s): take a smaller model, fewer "
                    "samples or another device", need,
                    in_units((double)missing).text,
@@ -264,6 +269,30 @@ static qn_status fail_mixing(const qn_device *device,
                          "own (--allow-micro-statistics)");
 }
 
+// Batches of a minimizer only save memory, but a run that goes on must have the
+// same: so they are not chosen for it.
+static qn_status fail_minimizer(qn_device *device,
+                                const struct qn_settings *settings,
+                                const qn_fit_memory *asked, qn_error *error)
+{
+    struct qn_settings trial = *settings;
+    qn_fit_memory memory = *asked;
+    bool fits = false;
+    char need[400];
+    bool divides = qn_find_mixing_layer(settings->model) < 0;
+    while (divides && !fits && trial.batch_size > 1) {
+        trial.batch_size /= 2;
+        QN_TRY(try_parts(device, &trial, 0, &memory, &fits, error));
+    }
+    if (!fits)
+        return fail_short(device, &memory, error);
+    describe_need(device, asked, need, sizeof need);
+    return qn_fail(error, QN_DEVICE,
+                   "training %s: batches of %lld fit, to the same result "
+                   "(--batch-size %lld)", need, (long long)trial.batch_size,
+                   (long long)trial.batch_size);
+}
+
 // ---- before a run ----
 
 qn_status qn_settings_fit(qn_device *device, struct qn_settings *settings,
@@ -276,14 +305,11 @@ qn_status qn_settings_fit(qn_device *device, struct qn_settings *settings,
     bool fits;
     // Better said of the data set, which no parts make smaller.
     QN_TRY(qn_feed_check(device, settings->dataset, error));
-    // A minimizer has plans of its own, which nobody measures yet.
-    if (settings->minimizer.row) {
-        *asked = *taken = (qn_fit_memory){0};
-        return QN_OK;
-    }
     QN_TRY(try_parts(device, &trial, settings->micro_batch, asked, &fits,
                      error));
     *taken = *asked;
+    if (!fits && settings->minimizer.row)
+        return fail_minimizer(device, settings, asked, error);
     if (!fits) {
         QN_TRY(find_parts(device, &trial,
                           (settings->batch_size + first - 1) / first, taken,

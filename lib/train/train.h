@@ -389,6 +389,11 @@ qn_status qn_full_batch_create(qn_device *device, qn_store *store,
                                const struct qn_full_batch_watch *watch,
                                struct qn_full_batch **out, qn_error *error);
 void qn_full_batch_destroy(struct qn_full_batch **full);
+// Adds what creating it would allocate.
+qn_status qn_full_batch_measure(qn_device *device, qn_store *sketch,
+                                const struct qn_settings *settings,
+                                struct qn_footprint *footprint,
+                                qn_error *error);
 // Begins with the parameters in the store, or goes on with the state there.
 qn_status qn_full_batch_begin(struct qn_full_batch *full, bool is_resumed,
                               qn_error *error);
