@@ -92,6 +92,7 @@ START_TEST(weights_are_told_from_the_rest)
     const struct qn_parameter_options *all =
         qn_model_options(model, g, &params);
     ck_assert_ptr_nonnull(all);
+    ck_assert_ptr_nonnull(strstr(qn_model_json(model), "\"max_norm\":3"));
     static const struct {
         const char *name;
         bool decays;
@@ -227,6 +228,9 @@ START_TEST(settings_are_checked)
     p = qn_fit_defaults();
     p.ema_recompute_bn = true;
     expect_fault(p, "there is no average");
+    p = qn_fit_defaults();
+    p.max_norm_per_tensor = true;
+    expect_fault(p, "set max_norm");
 }
 END_TEST
 

@@ -372,7 +372,8 @@ def load(net, tensors):
     missing = [k for k in odd.missing_keys
                if not k.endswith("num_batches_tracked")]
     left = [k for k in tensors if k not in net.state_dict()
-            and not k.startswith(("optimizer.", "training."))]
+            and not k.startswith(("optimizer.", "training.", "average",
+                                  "lookahead."))]
     if missing or left:
         sys.exit(f"parameters do not fit: {missing} missing, {left} left")
 

@@ -131,6 +131,10 @@ qn_status qn_around_check(const struct qn_settings *settings, qn_graph *g,
                        "%s has no trust ratio that a group could turn off: "
                        "leave trust=0 to lars and lamb",
                        settings->optimizer.optimizer->name);
+    if (!bounded && settings->options.max_norm_per_tensor)
+        return qn_fail(error, QN_BAD_ARGUMENT,
+                       "max_norm_per_tensor says of what a norm is bounded, "
+                       "but none is: set max_norm");
     if (bounded && settings->minimizer.row)
         return qn_fail(error, QN_BAD_ARGUMENT,
                        "a layer of the model has a max_norm, which %s does "
