@@ -201,6 +201,32 @@ START_TEST(lookahead_is_beside_the_parameters)
 }
 END_TEST
 
+// A range test of rates begins there too: before the first step both forms of
+// Nesterov's rule have the same loss.
+START_TEST(lookahead_begins_at_the_parameters)
+{
+    static const char *const optimizers[] = {"nesterov",
+                                             "nesterov:lookahead=1"};
+    struct qn_fit_params p = qn_fit_defaults();
+    qn_dataset data = small_few_digits();
+    double losses[2];
+    p.model = small_make_model(SMALL_MODEL);
+    p.dataset = &data;
+    p.batch_size = 64;
+    for (int k = 0; k < 2; k++) {
+        struct qn_lr_range range = {0};
+        qn_error error = {0};
+        p.optimizer = optimizers[k];
+        ck_assert_ok(qn_lr_range_run(qn_check_device(), &p, 1e-3, 0.1, 10,
+                                     &range, &error), error);
+        losses[k] = range.points[0].loss;
+        qn_lr_range_finish(&range);
+    }
+    ck_assert(losses[0] == losses[1]);
+    qn_model_destroy((qn_model **)&p.model);
+}
+END_TEST
+
 // Parameters, averages and both statistics, bit by bit.
 START_TEST(stopped_averages_go_on)
 {
@@ -233,4 +259,5 @@ END_TEST
 
 QN_CHECK_MAIN("average", average_is_that_of_the_steps, average_is_evaluated,
               average_gets_statistics_of_its_own,
-              lookahead_is_beside_the_parameters, stopped_averages_go_on)
+              lookahead_is_beside_the_parameters,
+              lookahead_begins_at_the_parameters, stopped_averages_go_on)

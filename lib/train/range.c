@@ -85,7 +85,8 @@ static qn_status set_up(struct range_test *test, int steps, qn_error *error)
         qn_store_find(test->store, QN_GROUP_LOSS, QN_METRIC_NOW);
     test->at = qn_optimizer_start(settings->optimizer.optimizer);
     test->sample = test->dataset.train_count;
-    return qn_model_init(settings->model, test->store, settings->seed, error);
+    QN_TRY(qn_model_init(settings->model, test->store, settings->seed, error));
+    return qn_optimizer_begin(test->store, error);
 }
 
 // ---- steps ----
