@@ -256,6 +256,8 @@ START_TEST(all_around_updates_comes_to_the_same)
          .what = "groups"},
         {small, .lr = 0.5, .max_norm = 0.5, .ema = 0.8, .what = "max_norm"},
         {small, .optimizer = "lars", .lr = 5, .l2 = 0.1, .what = "lars"},
+        {small, .optimizer = "nesterov:lookahead=1", .lr = 0.05, .ema = 0.8,
+         .what = "lookahead"},
         {small, .lr = 0.1, .on_nan = "skip", .clip_value = 0.02,
          .what = "skip"},
     };

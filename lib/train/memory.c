@@ -76,9 +76,7 @@ static qn_status measure(qn_device *device,
     divide_store(sketch, memory);
     qn_store_destroy(&sketch);
     memory->step_size = steps.size;
-    // An average has plans of its own.
-    memory->evaluation_size =
-        evaluation.size * (qn_around_has_average(settings) ? 2 : 1);
+    memory->evaluation_size = evaluation.size;
     memory->largest_size = larger(memory->largest_size,
                                   larger(steps.largest, evaluation.largest));
     memory->peak_size = memory->data_size + memory->state_size +
