@@ -28,7 +28,7 @@ typedef struct qn_progress {
     double samples_per_second;
     double seconds;      // since the run began
     double seconds_left; // estimate
-    bool epoch_end;      // with the next three valid
+    bool epoch_end;      // with what was tested, the next four, valid
     double test_loss;
     double test_accuracy;
     double average_test_loss; // of the moving average; NAN where there is none
