@@ -43,7 +43,7 @@ START_TEST(groups_are_read)
     expect_bad_group("*:lr_scale=x", "is not OPTION=NUMBER");
     expect_bad_group("*:lr=1", "no option is called \"lr\"");
     expect_bad_group("*:lr_scale=-1", "lr_scale is -1 and must be from 0");
-    expect_bad_group("*:lr_scale=nan", "must be from 0");
+    expect_bad_group("*:lr_scale=nan", "is not OPTION=NUMBER");
     expect_bad_group("*:frozen=0.5", "must be 0 or 1");
     expect_bad_group("*:trust=2", "trust is 2 and must be 0 or 1");
 }

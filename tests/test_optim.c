@@ -496,6 +496,34 @@ static void expect_trajectories(const struct qn_optimizer *row)
                       row->hyper[h].name, row->name);
 }
 
+START_TEST(text_sets_hyper_parameters)
+{
+    const char *const bad[][2] = {
+        {"adma", "did you mean adam?"},
+        {"adam:beta=1", "adam has no beta; it has beta1, beta2"},
+        {"adam:beta1", "\"beta1\" is not NAME=NUMBER"},
+        {"adam:beta1=0,8", "\"8\" is not NAME=NUMBER"},
+        {"adam:", "\"\" is not NAME=NUMBER"},
+        {"adam:beta1= 1", "\"beta1= 1\" is not NAME=NUMBER"},
+    };
+    struct qn_optimizer_params params;
+    qn_error error = {0};
+    ck_assert_ok(qn_optimizer_parse("adam:beta1=.5,eps=+1e-7", &params,
+                                    &error), error);
+    ck_assert_str_eq(params.optimizer->name, "adam");
+    ck_assert_double_eq(params.hyper[0], 0.5);
+    ck_assert_double_eq(params.hyper[1], 0.999);
+    ck_assert_double_eq(params.hyper[2], 1e-7);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        error = (qn_error){0};
+        ck_assert_int_eq(qn_optimizer_parse(bad[i][0], &params, &error),
+                         QN_BAD_ARGUMENT);
+        ck_assert_msg(strstr(error.text, bad[i][1]) != NULL, "%s",
+                      error.text);
+    }
+}
+END_TEST
+
 START_TEST(rows_are_complete)
 {
     const struct qn_optimizer *row;
@@ -517,7 +545,7 @@ START_TEST(rows_are_complete)
 }
 END_TEST
 
-QN_CHECK_MAIN("optim", rows_are_complete, wrong_settings_are_named,
+QN_CHECK_MAIN("optim", rows_are_complete, text_sets_hyper_parameters, wrong_settings_are_named,
               settings_must_go_together, bad_momentum_is_named,
               float_follows_the_reference, double_follows_the_reference,
               large_groups_are_covered, first_step_of_adam_is_exact,

@@ -196,6 +196,15 @@ struct qn_optimizer_params {
 // `params` with the row's defaults.
 QN_API struct qn_optimizer_params
 qn_optimizer_defaults(const struct qn_optimizer *optimizer);
+// The defaults but for what text such as "adam:beta1=0.8,eps=1e-7" sets. The
+// values are looked at by qn_optimizer_check.
+QN_API qn_status qn_optimizer_parse(const char *text,
+                                    struct qn_optimizer_params *params,
+                                    qn_error *error);
+// Sets one hyper-parameter by its name, its value unchecked.
+QN_API qn_status qn_optimizer_set_hyper(struct qn_optimizer_params *params,
+                                        const char *name, double value,
+                                        qn_error *error);
 
 // An update in a graph. Nodes live as long as the graph.
 struct qn_optimizer_update {

@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "nn/json.h"
+#include "nn/pairs.h"
 #include "quern/nn.h"
 
 enum { MAX_NAMES = 32 };
@@ -36,23 +37,6 @@ static qn_status unknown_key(const struct qn_loss *loss, const char *name,
                  used ? ", " : "");
     return qn_fail(error, QN_BAD_ARGUMENT, "loss %s has no %.60s; it has %s",
                    loss->name, name, known);
-}
-
-// Reads a number at the beginning of `text`, whatever the locale.
-static bool read_number(const char **text, double *value)
-{
-    char digits[64];
-    size_t length = strspn(*text, "0123456789.eE+-");
-    if (length == 0 || length >= sizeof digits)
-        return false;
-    memcpy(digits, *text, length);
-    digits[length] = 0;
-    *text += length;
-    json_t *number = json_loads(digits, JSON_DECODE_ANY, NULL);
-    bool is_number = json_is_number(number);
-    *value = json_number_value(number);
-    json_decref(number);
-    return is_number;
 }
 
 static qn_status set_value(struct qn_loss_params *params, const char *name,
@@ -91,51 +75,61 @@ static qn_status add_weight(struct qn_loss_params *params, double value,
     return QN_OK;
 }
 
-// One "delta=0.5" or "weights=1/2/0.5"; moves `text` behind it.
-static qn_status read_pair(struct qn_loss_params *params, const char **text,
-                           qn_error *error)
+struct reading {
+    struct qn_loss_params *params;
+    char what[80]; // for messages
+    const char *form;
+};
+
+// "1/2/0.5"; false where it is none.
+static bool add_weights(const struct reading *reading, const char *value,
+                        qn_status *status, qn_error *error)
 {
-    char name[64];
-    double value;
-    const char *begin = *text;
-    size_t length = strcspn(begin, "=,");
-    bool good = begin[length] == '=' && length < sizeof name;
-    *text += length + good;
-    snprintf(name, sizeof name, "%.*s", (int)length, begin);
-    bool is_weights = strcmp(name, "weights") == 0;
-    while (good && (good = read_number(text, &value))) {
-        QN_TRY(is_weights ? add_weight(params, value, error)
-                          : set_value(params, name, value, error));
-        if (!is_weights || **text != '/')
-            break;
-        ++*text;
+    char number[64];
+    double weight;
+    for (;; value++) {
+        const size_t length = strcspn(value, "/");
+        snprintf(number, sizeof number, "%.*s", (int)length, value);
+        if (length >= sizeof number || !qn_pairs_number(number, &weight, NULL))
+            return false;
+        *status = add_weight(reading->params, weight, error);
+        value += length;
+        if (*status != QN_OK || !*value)
+            return true;
     }
-    if (good && (**text == 0 || **text == ','))
-        return QN_OK;
-    return qn_fail(error, QN_BAD_ARGUMENT,
-                   "loss %s: \"%.60s\" is not NAME=NUMBER%s",
-                   params->loss->name, begin,
-                   params->loss->takes_weights ? " or weights=NUMBER/..."
-                                               : "");
+}
+
+static qn_status set_pair(void *user, const char *key, const char *value,
+                          qn_error *error)
+{
+    const struct reading *reading = user;
+    qn_status status = QN_OK;
+    double number;
+    if (strcmp(key, "weights") == 0) {
+        if (add_weights(reading, value, &status, error))
+            return status;
+    } else if (qn_pairs_number(value, &number, NULL)) {
+        return set_value(reading->params, key, number, error);
+    }
+    return qn_pairs_fail(reading->what, key, value, reading->form, error);
 }
 
 qn_status qn_loss_parse(const char *text, struct qn_loss_params *params,
                         qn_error *error)
 {
-    char name[64];
+    char name[QN_PAIRS_NAME];
     QN_REQUIRE(error, text && params);
-    size_t length = strcspn(text, ":");
-    snprintf(name, sizeof name, "%.*s", (int)(length < 63 ? length : 63),
-             text);
+    const char *pairs = qn_pairs_name(text, name);
     const struct qn_loss *loss = qn_loss_find(name);
     if (!loss)
         return unknown_loss(name, error);
     *params = qn_loss_defaults(loss);
-    for (text += length; *text;) {
-        text++;
-        QN_TRY(read_pair(params, &text, error));
-    }
-    return QN_OK;
+    struct reading reading = {.params = params, .form = "NAME=NUMBER"};
+    if (loss->takes_weights)
+        reading.form = "NAME=NUMBER or weights=NUMBER/...";
+    snprintf(reading.what, sizeof reading.what, "loss %s", loss->name);
+    return qn_pairs_read(pairs, reading.what, reading.form, set_pair, &reading,
+                         error);
 }
 
 // As short as it can be without losing a digit, whatever the locale.
@@ -148,8 +142,8 @@ static void write_number(struct qn_text *text, double value)
                              : json_real(value);
         char *dump = json_dumps(
             number, JSON_ENCODE_ANY | JSON_REAL_PRECISION(digits));
-        const char *end = dump;
-        bool is_same = dump && read_number(&end, &again) && again == value;
+        bool is_same =
+            dump && qn_pairs_number(dump, &again, NULL) && again == value;
         if (is_same || digits == 17)
             qn_text_add(text, "%s", dump ? dump : "?");
         free(dump);

@@ -1,11 +1,11 @@
 // The table of minimizers, and their settings as text: "lbfgs:history=20".
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "nn/minimize.h"
+#include "nn/pairs.h"
 
 const struct qn_minimizer_row *qn_minimizer_row_at(int index)
 {
@@ -38,11 +38,11 @@ qn_minimizer_defaults(const struct qn_minimizer_row *row)
 static qn_status unknown_key(const struct qn_minimizer_row *row,
                              const char *key, qn_error *error)
 {
-    char known[256] = "";
-    size_t used = 0;
+    const char *names[QN_MAX_MINIMIZER_KEYS];
+    char known[256];
     for (int i = 0; i < row->key_count; i++)
-        used += (size_t)snprintf(known + used, sizeof known - used, "%s%s",
-                                 i ? ", " : "", row->keys[i].name);
+        names[i] = row->keys[i].name;
+    qn_pairs_list(names, row->key_count, known, sizeof known);
     return qn_fail(error, QN_BAD_ARGUMENT,
                    "optimizer %s has no %.60s; it has %s", row->name, key,
                    known);
@@ -60,17 +60,6 @@ static int find_choice(const char *choices, const char *word)
             return -1;
         choices += next + 1;
     }
-}
-
-// Whatever the locale.
-static bool read_number(const char *text, double *value, bool *is_integer)
-{
-    json_t *number = json_loads(text, JSON_DECODE_ANY, NULL);
-    bool is_number = json_is_number(number);
-    *value = json_number_value(number);
-    *is_integer = json_is_integer(number);
-    json_decref(number);
-    return is_number;
 }
 
 qn_status qn_minimizer_set(struct qn_minimizer_params *params,
@@ -93,7 +82,7 @@ qn_status qn_minimizer_set(struct qn_minimizer_params *params,
             return qn_fail(error, QN_BAD_ARGUMENT,
                            "optimizer %s: %s is %.60s and must be one of %s",
                            row->name, key, value, known->choices);
-    } else if (!read_number(value, &number, &is_integer) ||
+    } else if (!qn_pairs_number(value, &number, &is_integer) ||
                (known->is_integer && !is_integer)) {
         return qn_fail(error, QN_BAD_ARGUMENT,
                        "optimizer %s: %s is \"%.60s\", which is no %s",
@@ -120,43 +109,25 @@ static qn_status unknown_row(const char *name, qn_error *error)
                    nearest ? "?" : "; there are lbfgs, bfgs and newton_cg");
 }
 
-// One "history=20" of `length` characters.
-static qn_status set_pair(struct qn_minimizer_params *params,
-                          const char *pair, size_t length, qn_error *error)
+static qn_status set_pair(void *user, const char *key, const char *value,
+                          qn_error *error)
 {
-    char text[96];
-    snprintf(text, sizeof text, "%.*s", (int)(length < 95 ? length : 95),
-             pair);
-    char *equals = strchr(text, '=');
-    if (!equals || length >= sizeof text)
-        return qn_fail(error, QN_BAD_ARGUMENT,
-                       "optimizer %s: \"%s\" is not NAME=VALUE",
-                       params->row->name, text);
-    *equals = 0;
-    return qn_minimizer_set(params, text, equals + 1, error);
+    return qn_minimizer_set(user, key, value, error);
 }
 
 qn_status qn_minimizer_parse(const char *text,
                              struct qn_minimizer_params *params,
                              qn_error *error)
 {
-    char name[64];
+    char name[QN_PAIRS_NAME], what[80];
     QN_REQUIRE(error, text && params);
-    size_t length = strcspn(text, ":");
-    snprintf(name, sizeof name, "%.*s", (int)(length < 63 ? length : 63),
-             text);
+    const char *pairs = qn_pairs_name(text, name);
     const struct qn_minimizer_row *row = qn_minimizer_row_find(name);
     if (!row)
         return unknown_row(name, error);
     *params = qn_minimizer_defaults(row);
-    const char *pair = text + length;
-    while (*pair) {
-        pair++;
-        length = strcspn(pair, ",");
-        QN_TRY(set_pair(params, pair, length, error));
-        pair += length;
-    }
-    return QN_OK;
+    snprintf(what, sizeof what, "optimizer %s", name);
+    return qn_pairs_read(pairs, what, "NAME=VALUE", set_pair, params, error);
 }
 
 // ---- writing ----

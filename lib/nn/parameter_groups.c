@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "graph/graph.h"
 #include "nn/model.h"
+#include "nn/pairs.h"
 #include "quern/optim.h"
 
 // ---- text ----
@@ -51,21 +52,21 @@ qn_status qn_parameter_group_set(struct qn_parameter_group *group,
     return QN_OK;
 }
 
-// One "weight_decay=0" of which `length` characters count.
-static qn_status set_pair(struct qn_parameter_group *group, const char *pair,
-                          size_t length, qn_error *error)
+struct reading {
+    struct qn_parameter_group *group;
+    char what[sizeof((struct qn_parameter_group *)NULL)->pattern + 16];
+};
+
+static const char form[] = "OPTION=NUMBER";
+
+static qn_status set_pair(void *user, const char *key, const char *value,
+                          qn_error *error)
 {
-    char text[96], *end = text;
-    snprintf(text, sizeof text, "%.*s", (int)(length < 95 ? length : 95),
-             pair);
-    char *equals = strchr(text, '=');
-    double value = equals ? strtod(equals + 1, &end) : 0;
-    if (length > 95 || !equals || end == equals + 1 || *end)
-        return qn_fail(error, QN_BAD_ARGUMENT,
-                       "group \"%s\": \"%s\" is not OPTION=NUMBER",
-                       group->pattern, text);
-    *equals = 0;
-    return qn_parameter_group_set(group, text, value, error);
+    const struct reading *reading = user;
+    double number;
+    if (!qn_pairs_number(value, &number, NULL))
+        return qn_pairs_fail(reading->what, key, value, form, error);
+    return qn_parameter_group_set(reading->group, key, number, error);
 }
 
 qn_status qn_parameter_group_name(struct qn_parameter_group *group,
@@ -99,14 +100,11 @@ qn_status qn_parameter_group_parse(const char *text,
                        "group \"%s\" says nothing of its parameters; write "
                        "it as in \"*.bias:weight_decay=0,lr_scale=2\"",
                        group->pattern);
-    const char *pair = text + length;
-    while (*pair) {
-        pair++;
-        length = strcspn(pair, ",");
-        QN_TRY(set_pair(group, pair, length, error));
-        pair += length;
-    }
-    return QN_OK;
+    struct reading reading = {.group = group};
+    snprintf(reading.what, sizeof reading.what, "group \"%s\"",
+             group->pattern);
+    return qn_pairs_read(text + length, reading.what, form, set_pair, &reading,
+                         error);
 }
 
 // ---- names ----

@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "nn/json.h"
+#include "nn/pairs.h"
 #include "nn/schedule.h"
 
 enum { MAX_NAMES = 32, NAME_SIZE = 64 };
@@ -102,17 +103,6 @@ static void copy_choice(const char *choices, int index, char *word,
 }
 
 // A finite number as JSON writes it, whatever the locale.
-static bool read_number(const char *text, double *value)
-{
-    if (text[strspn(text, "0123456789.eE+-")])
-        return false;
-    json_t *number = json_loads(text, JSON_DECODE_ANY, NULL);
-    bool is_number = json_is_number(number);
-    *value = json_number_value(number);
-    json_decref(number);
-    return is_number;
-}
-
 static qn_status check_range(const struct qn_schedule *row, int key,
                              double value, qn_error *error)
 {
@@ -151,7 +141,7 @@ static qn_status set_list(struct part *part, int key, const char *text,
         size_t length = strcspn(at, "/");
         snprintf(number, sizeof number, "%.*s",
                  (int)(length < sizeof number ? length : sizeof number), at);
-        if (length >= sizeof number || !read_number(number, &value))
+        if (length >= sizeof number || !qn_pairs_number(number, &value, NULL))
             return bad_value(part->row, key, text, error);
         QN_TRY(add_point(part, key, value, error));
         at += length;
@@ -175,7 +165,7 @@ static qn_status set_value(struct part *part, int key, const char *text,
     } else if (strcmp(is->type, "switch") == 0 &&
                (strcmp(text, "true") == 0 || strcmp(text, "false") == 0)) {
         value = *text == 't';
-    } else if (!read_number(text, &value)) {
+    } else if (!qn_pairs_number(text, &value, NULL)) {
         return bad_value(part->row, key, text, error);
     }
     if (strcmp(is->type, "number") != 0 && value != floor(value))
@@ -187,33 +177,13 @@ static qn_status set_value(struct part *part, int key, const char *text,
 
 // ---- text ----
 
-// Copies as much as fits; whether all did.
-static bool copy_part(char *to, size_t size, const char *from, size_t length)
+static qn_status set_pair(void *user, const char *name, const char *value,
+                          qn_error *error)
 {
-    snprintf(to, size, "%.*s", (int)(length < size ? length : size - 1),
-             from);
-    return length < size;
-}
-
-// One "gamma=0.1" of `length` characters.
-static qn_status read_pair(struct part *part, const char *pair, size_t length,
-                           qn_error *error)
-{
-    char text[32 * QN_MAX_SCHEDULE_POINTS];
-    if (!copy_part(text, sizeof text, pair, length))
-        return qn_fail(error, QN_BAD_ARGUMENT,
-                       "schedule %s: \"%.60s...\" is too long",
-                       part->row->name, pair);
-    char *equals = strchr(text, '=');
-    if (!equals)
-        return qn_fail(error, QN_BAD_ARGUMENT,
-                       "schedule %s: \"%.60s\" is not NAME=VALUE",
-                       part->row->name, text);
-    *equals = 0;
-    int key = qn_schedule_key_find(part->row, text);
-    if (key < 0)
-        return unknown_key(part->row, text, error);
-    return set_value(part, key, equals + 1, error);
+    struct part *part = user;
+    const int key = qn_schedule_key_find(part->row, name);
+    return key < 0 ? unknown_key(part->row, name, error)
+                   : set_value(part, key, value, error);
 }
 
 // Up to the plus in front of the next schedule: 1e+5 has one of its own.
@@ -243,26 +213,31 @@ static struct part begin_part(struct qn_schedule_params *params,
     return (struct part){row, params->values, params};
 }
 
-// "step:gamma=0.1", of `length` characters.
-static qn_status read_part(struct qn_schedule_params *params,
-                           const char *text, size_t length, qn_error *error)
+static qn_status read_copy(struct qn_schedule_params *params,
+                           const char *text, qn_error *error)
 {
-    char name[NAME_SIZE];
-    size_t at = strcspn(text, ":");
-    at = at < length ? at : length;
-    copy_part(name, sizeof name, text, at);
+    char name[QN_PAIRS_NAME], what[80];
+    const char *pairs = qn_pairs_name(text, name);
     const struct qn_schedule *row = qn_schedule_find(name);
     if (!row)
         return unknown_schedule(name, error);
     struct part part = begin_part(params, row);
-    while (at < length) {
-        at++;
-        size_t size = strcspn(text + at, ",");
-        size = size < length - at ? size : length - at;
-        QN_TRY(read_pair(&part, text + at, size, error));
-        at += size;
-    }
-    return QN_OK;
+    snprintf(what, sizeof what, "schedule %s", row->name);
+    return qn_pairs_read(pairs, what, "NAME=VALUE", set_pair, &part, error);
+}
+
+// "step:gamma=0.1", of `length` characters.
+static qn_status read_part(struct qn_schedule_params *params,
+                           const char *text, size_t length, qn_error *error)
+{
+    char *copy = malloc(length + 1);
+    if (!copy)
+        return qn_fail_memory(error, length + 1);
+    memcpy(copy, text, length);
+    copy[length] = 0;
+    qn_status status = read_copy(params, copy, error);
+    free(copy);
+    return status;
 }
 
 static qn_status read_text(const char *text,

@@ -11,86 +11,6 @@ struct qn_fit_params qn_fit_defaults(void)
     return (struct qn_fit_params){QN_FIT_DEFAULTS};
 }
 
-// ---- optimizer ----
-
-static qn_status unknown_optimizer(const char *name, qn_error *error)
-{
-    const char *names[32];
-    int count = 0;
-    while (count < 32 && qn_optimizer_at(count)) {
-        names[count] = qn_optimizer_at(count)->name;
-        count++;
-    }
-    for (int i = 0; count < 32 && qn_minimizer_row_at(i); i++)
-        names[count++] = qn_minimizer_row_at(i)->name;
-    const char *nearest = qn_text_nearest(name, names, count);
-    return qn_fail(error, QN_BAD_ARGUMENT, "unknown optimizer %.60s%s%s%s",
-                   name, nearest ? "; did you mean " : "",
-                   nearest ? nearest : "",
-                   nearest ? "?" : " (quern list optimizers shows all)");
-}
-
-static qn_status set_hyper(struct qn_optimizer_params *optimizer,
-                           const char *name, double value, qn_error *error)
-{
-    const struct qn_optimizer *row = optimizer->optimizer;
-    int i = qn_optimizer_hyper_find(row, name);
-    if (i < 0) {
-        char known[256] = "none";
-        size_t used = 0;
-        for (int k = 0; k < row->hyper_count; k++)
-            used += (size_t)snprintf(known + used, sizeof known - used,
-                                     "%s%s", k ? ", " : "",
-                                     row->hyper[k].name);
-        return qn_fail(error, QN_BAD_ARGUMENT,
-                       "optimizer %s has no %.60s; it has %s", row->name,
-                       name, known);
-    }
-    optimizer->hyper[i] = value;
-    return QN_OK;
-}
-
-// One "beta1=0.8" of which `length` characters count.
-static qn_status set_pair(struct qn_optimizer_params *optimizer,
-                          const char *pair, size_t length, qn_error *error)
-{
-    char text[96], *end = text;
-    size_t size = length < sizeof text ? length : sizeof text - 1;
-    memcpy(text, pair, size);
-    text[size] = 0;
-    char *equals = strchr(text, '=');
-    double value = equals ? strtod(equals + 1, &end) : 0;
-    if (size < length || !equals || end == equals + 1 || *end)
-        return qn_fail(error, QN_BAD_ARGUMENT,
-                       "optimizer %s: \"%s\" is not NAME=NUMBER",
-                       optimizer->optimizer->name, text);
-    *equals = 0;
-    return set_hyper(optimizer, text, value, error);
-}
-
-// "adam" or "adam:beta1=0.8,eps=1e-7"
-static qn_status read_optimizer(const char *text,
-                                struct qn_optimizer_params *optimizer,
-                                qn_error *error)
-{
-    char name[64];
-    size_t length = strcspn(text, ":");
-    snprintf(name, sizeof name, "%.*s", (int)(length < 63 ? length : 63),
-             text);
-    const struct qn_optimizer *row = qn_optimizer_find(name);
-    if (!row)
-        return unknown_optimizer(name, error);
-    *optimizer = qn_optimizer_defaults(row);
-    const char *pair = text + length;
-    while (*pair) {
-        pair++;
-        length = strcspn(pair, ",");
-        QN_TRY(set_pair(optimizer, pair, length, error));
-        pair += length;
-    }
-    return QN_OK;
-}
-
 // ---- checking ----
 
 // Statistics of a step's first parts move before the last one is known.
@@ -163,12 +83,12 @@ qn_status qn_settings_resolve(const struct qn_fit_params *params,
     // PyTorch's users ask for sgd with a momentum.
     if (strcmp(name, "sgd") == 0 && params->momentum > 0)
         name = "momentum";
-    QN_TRY(read_optimizer(name, optimizer, error));
+    QN_TRY(qn_optimizer_parse(name, optimizer, error));
     if (!isnan(params->momentum) &&
         (params->momentum != 0 || strcmp(name, "sgd") != 0))
-        QN_TRY(set_hyper(optimizer, "momentum", params->momentum, error));
+        QN_TRY(qn_optimizer_set_hyper(optimizer, "momentum", params->momentum, error));
     if (!isnan(params->weight_decay))
-        QN_TRY(set_hyper(optimizer, "weight_decay", params->weight_decay,
+        QN_TRY(qn_optimizer_set_hyper(optimizer, "weight_decay", params->weight_decay,
                          error));
     QN_TRY(qn_optimizer_check(optimizer->optimizer, optimizer->hyper, error));
     settings->lr = params->lr > 0 ? params->lr : optimizer->optimizer->lr;
