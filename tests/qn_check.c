@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 static qn_device *device;
+static qn_dataset *digits;
 static char folder[64];
 
 static void print_message(void *user, qn_log_level level, const char *message)
@@ -60,6 +61,35 @@ const char *qn_check_folder(void)
     return folder;
 }
 
+const char *qn_check_path(const char *name)
+{
+    static char paths[8][400];
+    static int next;
+    char *path = paths[next++ % 8];
+    snprintf(path, sizeof *paths, "%s/%s", qn_check_folder(), name);
+    return path;
+}
+
+qn_dataset qn_check_digits(int64_t train_count, int64_t test_count)
+{
+    qn_error error = {0};
+    if (!digits)
+        digits = qn_dataset_open("digits", &error);
+    ck_assert_msg(digits != NULL, "%s", error.text);
+    qn_dataset few = *digits;
+    few.train_count = train_count;
+    few.test_count = test_count;
+    return few;
+}
+
+qn_model *qn_check_model(const char *text)
+{
+    qn_error error = {0};
+    qn_model *model = qn_model_create(text, &error);
+    ck_assert_msg(model != NULL, "%s: %s", text, error.text);
+    return model;
+}
+
 void qn_check_close(const char *what, const double *got, const double *want,
                     int64_t count, double rtol, double atol)
 {
@@ -93,6 +123,7 @@ static int run(const char *name, TCase *tcase, int count)
     int failed = srunner_ntests_failed(runner);
     srunner_free(runner);
     qn_check_close_device();
+    qn_dataset_destroy(&digits);
     if (*folder) {
         char command[128];
         snprintf(command, sizeof command, "rm -rf '%s'", folder);

@@ -7,7 +7,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "quern/data.h"
 #include "quern/device.h"
+#include "quern/nn.h"
 
 // Runs the tests (names given to START_TEST) and returns main's exit status.
 // Device suites run with CK_FORK=no, since OpenCL does not survive a fork.
@@ -37,6 +39,13 @@ int64_t qn_check_integer(struct qn_check_rng *rng, int64_t low, int64_t high);
 
 // Folder made for this test process, removed at the end.
 const char *qn_check_folder(void);
+// A path in it; eight live at a time.
+const char *qn_check_path(const char *name);
+
+// The first samples of the digits. They belong to the suite.
+qn_dataset qn_check_digits(int64_t train_count, int64_t test_count);
+// The caller destroys it.
+qn_model *qn_check_model(const char *text);
 
 // |got - want| <= atol + rtol |want| for each element, NaN equals NaN. Fails
 // with the worst element's index and both values.

@@ -6,41 +6,16 @@
 
 #include "qn_check.h"
 
-static qn_dataset *all_digits;
 qn_dataset small_few_digits(void)
 {
-    qn_error error = {0};
-    if (!all_digits)
-        all_digits = qn_dataset_open("digits", &error);
-    ck_assert_msg(all_digits != NULL, "%s", error.text);
-    qn_dataset few = *all_digits;
-    few.train_count = 150;
-    few.test_count = 50;
-    return few;
-}
-
-qn_model *small_make_model(const char *text)
-{
-    qn_error error = {0};
-    qn_model *model = qn_model_create(text, &error);
-    ck_assert_msg(model != NULL, "%s", error.text);
-    return model;
-}
-
-const char *small_path_of(const char *name)
-{
-    static char paths[8][300];
-    static int next;
-    char *path = paths[next++ % 8];
-    snprintf(path, sizeof *paths, "%s/%s", qn_check_folder(), name);
-    return path;
+    return qn_check_digits(150, 50);
 }
 
 qn_status small_try_run(struct qn_fit_params params, const char *model_name,
                         int64_t steps, const char *folder, qn_error *error)
 {
     qn_dataset data = small_few_digits();
-    qn_model *model = small_make_model(model_name);
+    qn_model *model = qn_check_model(model_name);
     qn_fit_result result;
     params.model = model;
     params.dataset = &data;
@@ -56,7 +31,7 @@ qn_status small_try_run(struct qn_fit_params params, const char *model_name,
 qn_checkpoint *small_run_to(struct qn_fit_params params,
                             const char *model_name, int64_t steps)
 {
-    const char *folder = small_path_of("run");
+    const char *folder = qn_check_path("run");
     char path[400];
     qn_error error = {0};
     ck_assert_ok(small_try_run(params, model_name, steps, folder, &error),
@@ -83,9 +58,4 @@ struct tensor small_tensor_of(const qn_checkpoint *checkpoint,
         }
     ck_abort_msg("no tensor %s", name);
     return copy;
-}
-
-void small_forget_digits(void)
-{
-    qn_dataset_destroy(&all_digits);
 }

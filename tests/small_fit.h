@@ -6,13 +6,8 @@
 
 #define SMALL_MODEL "12-relu-10"
 
-// The first 150 samples for training and 50 for testing. The data is opened
-// once, and given back by small_forget_digits.
+// The first 150 samples for training and 50 for testing.
 qn_dataset small_few_digits(void);
-void small_forget_digits(void);
-qn_model *small_make_model(const char *text);
-// A path in the folder of the tests; eight live at a time.
-const char *small_path_of(const char *name);
 // Trains for so many steps in all, in batches of 64, 64 and 22, three epochs at
 // most, into the folder.
 qn_status small_try_run(struct qn_fit_params params, const char *model_name,

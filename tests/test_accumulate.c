@@ -12,25 +12,9 @@
 // 8, 8, 4 and 8, 2.
 enum { TRAIN = 50, BATCH = 20, PART = 8, STEPS = 5, MAX_VALUES = 20000 };
 
-static qn_dataset *all_digits;
 static qn_dataset few_digits(void)
 {
-    qn_error error = {0};
-    if (!all_digits)
-        all_digits = qn_dataset_open("digits", &error);
-    ck_assert_msg(all_digits != NULL, "%s", error.text);
-    qn_dataset few = *all_digits;
-    few.train_count = TRAIN;
-    few.test_count = 20;
-    return few;
-}
-
-static qn_model *make_model(const char *text)
-{
-    qn_error error = {0};
-    qn_model *model = qn_model_create(text, &error);
-    ck_assert_msg(model != NULL, "%s: %s", text, error.text);
-    return model;
+    return qn_check_digits(TRAIN, 20);
 }
 
 // ---- parts and whole ----
@@ -137,7 +121,7 @@ static void train(const struct setting *setting, int64_t part, int steps,
     struct qn_settings settings;
     struct qn_stepper *stepper;
     const qn_dataset data = few_digits();
-    qn_model *model = make_model(setting->model);
+    qn_model *model = qn_check_model(setting->model);
     resolve(setting, part, model, &data, &settings);
     qn_store *store = qn_store_create(qn_check_device(), &error);
     ck_assert_ok(qn_stepper_create(&settings, &stepper, &error), error);
@@ -321,7 +305,7 @@ START_TEST(batch_statistics_are_refused_unless_asked_for)
     qn_error error = {0};
     qn_fit_result result;
     const qn_dataset data = few_digits();
-    qn_model *model = make_model(
+    qn_model *model = qn_check_model(
         "{\"layers\": [{\"type\": \"flatten\"}, {\"type\": \"residual\", "
         "\"layers\": [{\"type\": \"dense\", \"units\": 64}, "
         "{\"type\": \"batch_norm\"}]}, {\"type\": \"dense\", "
@@ -346,15 +330,6 @@ END_TEST
 
 // ---- going on ----
 
-static const char *path_of(const char *name)
-{
-    static char paths[4][400];
-    static int next;
-    char *path = paths[next++ % 4];
-    snprintf(path, sizeof *paths, "%s/%s", qn_check_folder(), name);
-    return path;
-}
-
 static void run_well(const struct qn_fit_params *params,
                      qn_fit_result *result)
 {
@@ -367,10 +342,10 @@ START_TEST(stopped_run_goes_on_bit_by_bit)
 {
     qn_fit_result once, pieces;
     const qn_dataset data = few_digits();
-    qn_model *model = make_model("16-relu-dropout0.2-10");
+    qn_model *model = qn_check_model("16-relu-dropout0.2-10");
     struct qn_fit_params params = fit_params(model, &data);
     run_well(&params, &once);
-    params.out = path_of("pieces");
+    params.out = qn_check_path("pieces");
     params.max_steps = 2;
     run_well(&params, &pieces);
     ck_assert_str_ne(pieces.parameters_sha256, once.parameters_sha256);
@@ -395,11 +370,11 @@ START_TEST(parts_may_change_and_statistics_not)
     static const char *const models[] = {"16-relu-10",
                                          "16-batch_norm-relu-10"};
     for (int i = 0; i < 2; i++) {
-        qn_model *model = make_model(models[i]);
+        qn_model *model = qn_check_model(models[i]);
         struct qn_fit_params params = fit_params(model, &data);
         params.allow_micro_statistics = i == 1;
         params.max_steps = 2;
-        params.out = path_of(i ? "statistics" : "parts");
+        params.out = qn_check_path(i ? "statistics" : "parts");
         run_well(&params, &result);
         qn_run *run = qn_run_open(params.out, &error);
         ck_assert_ptr_nonnull(run);

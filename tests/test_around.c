@@ -63,7 +63,7 @@ static qn_graph *build_mixed(qn_model **model)
 {
     qn_error error = {0};
     qn_graph *g = qn_graph_create(QN_FLOAT32);
-    *model = small_make_model(mixed_text);
+    *model = qn_check_model(mixed_text);
     qn_model_build(*model, g,
                    qn_input(g, "x", QN_FLOAT32, qn_shape_of(1, 2, 3, 3)),
                    NULL);
@@ -180,7 +180,7 @@ END_TEST
 static void expect_fault(struct qn_fit_params params, const char *want)
 {
     qn_dataset data = small_few_digits();
-    qn_model *model = small_make_model(SMALL_MODEL);
+    qn_model *model = qn_check_model(SMALL_MODEL);
     qn_error error = {0};
     params.model = model;
     params.dataset = &data;
@@ -267,7 +267,7 @@ START_TEST(runs_keep_their_settings)
 {
     const struct qn_parameter_group groups[] = {
         group_of("*.bias:lr_scale=0.1,max_norm=4"), group_of("0.*:frozen=1")};
-    const char *folder = small_path_of("kept");
+    const char *folder = qn_check_path("kept");
     const struct qn_fit_params p = all_set(groups);
     qn_error error = {0};
     ck_assert_ok(small_try_run(p, SMALL_MODEL, 1, folder, &error), error);
@@ -394,7 +394,6 @@ START_TEST(norms_hold_after_every_step)
     }
     ck_assert_int_gt(at_bound, 3);
     ck_assert_int_lt(at_bound, 3 * 22);
-    small_forget_digits();
 }
 END_TEST
 

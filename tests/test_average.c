@@ -30,7 +30,7 @@ START_TEST(average_is_that_of_the_steps)
         }
         qn_checkpoint_close(&now);
     }
-    const char *folder = small_path_of("stopped");
+    const char *folder = qn_check_path("stopped");
     ck_assert_ok(small_try_run(p, SMALL_MODEL, 2, folder, &error), error);
     p.resume = folder;
     ck_assert_ok(small_try_run(p, SMALL_MODEL, STEPS, folder, &error), error);
@@ -59,7 +59,7 @@ static qn_store *load_average(const char *folder, qn_run **run,
     qn_error error = {0};
     *run = qn_run_open(folder, &error);
     ck_assert_msg(*run != NULL, "%s", error.text);
-    *model = small_make_model(qn_run_model(*run));
+    *model = qn_check_model(qn_run_model(*run));
     qn_store *store =
         qn_run_load_average(*run, qn_check_device(), *model, &error);
     ck_assert_msg(store != NULL, "%s", error.text);
@@ -69,13 +69,13 @@ static qn_store *load_average(const char *folder, qn_run **run,
 // What training reports of the average is what its checkpoint gives.
 START_TEST(average_is_evaluated)
 {
-    const char *folder = small_path_of("evaluated");
+    const char *folder = qn_check_path("evaluated");
     struct qn_fit_params p = qn_fit_defaults();
     qn_dataset data = small_few_digits();
     qn_fit_result result;
     qn_error error = {0};
     double loss, accuracy;
-    p.model = small_make_model(norm_text);
+    p.model = qn_check_model(norm_text);
     p.dataset = &data;
     p.epochs = 2;
     p.batch_size = 64;
@@ -133,7 +133,7 @@ static void expect_statistics(double want[2], int epoch)
 
 START_TEST(average_gets_statistics_of_its_own)
 {
-    const char *folder = small_path_of("statistics");
+    const char *folder = qn_check_path("statistics");
     struct qn_fit_params p = qn_fit_defaults();
     qn_error error = {0};
     double want[2];
@@ -182,11 +182,11 @@ START_TEST(lookahead_is_beside_the_parameters)
     qn_fit_result result;
     qn_error error = {0};
     double loss, accuracy;
-    p.model = small_make_model(SMALL_MODEL);
+    p.model = qn_check_model(SMALL_MODEL);
     p.dataset = &data;
     p.epochs = 1;
     p.batch_size = 64;
-    p.out = small_path_of("ahead");
+    p.out = qn_check_path("ahead");
     ck_assert_ok(qn_fit(qn_check_device(), &p, &result, &error), error);
     qn_run *run = qn_run_open(p.out, &error);
     ck_assert_msg(run != NULL, "%s", error.text);
@@ -210,7 +210,7 @@ START_TEST(lookahead_begins_at_the_parameters)
     struct qn_fit_params p = qn_fit_defaults();
     qn_dataset data = small_few_digits();
     double losses[2];
-    p.model = small_make_model(SMALL_MODEL);
+    p.model = qn_check_model(SMALL_MODEL);
     p.dataset = &data;
     p.batch_size = 64;
     for (int k = 0; k < 2; k++) {
@@ -230,7 +230,7 @@ END_TEST
 // Parameters, averages and both statistics, bit by bit.
 START_TEST(stopped_averages_go_on)
 {
-    const char *folders[] = {small_path_of("whole"), small_path_of("parts")};
+    const char *folders[] = {qn_check_path("whole"), qn_check_path("parts")};
     struct qn_fit_params p = qn_fit_defaults();
     char files[2][400];
     qn_error error = {0};
@@ -253,7 +253,6 @@ START_TEST(stopped_averages_go_on)
                      qn_checkpoint_note(ends[1], "quern.sha256"));
     qn_checkpoint_close(&ends[0]);
     qn_checkpoint_close(&ends[1]);
-    small_forget_digits();
 }
 END_TEST
 

@@ -321,13 +321,6 @@ static bool is_filled(qn_store *store, int index)
     return true;
 }
 
-static const char *path_of(const char *name)
-{
-    static char path[256];
-    snprintf(path, sizeof path, "%s/%s", qn_check_folder(), name);
-    return path;
-}
-
 static void save_usual(const char *path)
 {
     const struct qn_checkpoint_note notes[] = {{"epoch", "7"},
@@ -349,7 +342,7 @@ static qn_checkpoint *open_checkpoint(const char *path)
 
 START_TEST(what_is_saved_loads_again)
 {
-    const char *path = path_of("round.safetensors");
+    const char *path = qn_check_path("round.safetensors");
     save_usual(path);
     qn_checkpoint *checkpoint = open_checkpoint(path);
     ck_assert_str_eq(qn_checkpoint_note(checkpoint, "epoch"), "7");
@@ -380,7 +373,7 @@ END_TEST
 
 START_TEST(parameters_load_without_the_optimizer)
 {
-    const char *path = path_of("part.safetensors");
+    const char *path = qn_check_path("part.safetensors");
     save_usual(path);
     qn_checkpoint *checkpoint = open_checkpoint(path);
     const struct variable some[] = {usual[0], usual[1], usual[4], usual[5],
@@ -420,7 +413,7 @@ static void expect_refusal(const char *path, const struct variable *variables,
 
 START_TEST(other_networks_are_refused_whole)
 {
-    const char *path = path_of("other.safetensors");
+    const char *path = qn_check_path("other.safetensors");
     struct variable v[USUAL + 1];
     save_usual(path);
     memcpy(v, usual, sizeof usual);
@@ -449,7 +442,7 @@ static void write_file(const char *path, const struct bytes *file)
 // As PyTorch's safetensors.torch.save_file writes it: no hash, any order.
 START_TEST(files_of_pytorch_load_by_name)
 {
-    const char *path = path_of("torch.safetensors");
+    const char *path = qn_check_path("torch.safetensors");
     struct bytes file = make_file(
         "{\"__metadata__\":{\"format\":\"pt\"},\"0.bias\":"
         T("F32", "[5]", 0, 20) ",\"0.weight\":" T("F32", "[5,3]", 20, 80)
@@ -473,8 +466,8 @@ END_TEST
 START_TEST(python_package_reads_ours_and_back)
 {
     char ours[256], theirs[256], command[1024];
-    snprintf(ours, sizeof ours, "%s", path_of("ours.safetensors"));
-    snprintf(theirs, sizeof theirs, "%s", path_of("theirs.safetensors"));
+    snprintf(ours, sizeof ours, "%s", qn_check_path("ours.safetensors"));
+    snprintf(theirs, sizeof theirs, "%s", qn_check_path("theirs.safetensors"));
     save_usual(ours);
     snprintf(command, sizeof command, "python3 '%s/safetensors_peer.py' '%s' "
              "'%s'", TESTS_FOLDER, ours, theirs);
@@ -506,7 +499,7 @@ START_TEST(unsupported_types_are_named)
         {"{\"0.bias\":" T("F16", "[5]", 0, 10) "}", 10, "F16"},
         {"{\"0.bias\":" T("BF16", "[5]", 0, 10) "}", 10, "BF16"},
     };
-    const char *path = path_of("types.safetensors");
+    const char *path = qn_check_path("types.safetensors");
     for (int i = 0; i < 3; i++) {
         char text[100];
         struct bytes file = make_file(cases[i].header, cases[i].size);
@@ -520,7 +513,7 @@ END_TEST
 
 START_TEST(saving_replaces_and_failing_leaves_the_old_file)
 {
-    const char *path = path_of("twice.safetensors");
+    const char *path = qn_check_path("twice.safetensors");
     qn_error error = {0};
     save_usual(path);
     save_usual(path);

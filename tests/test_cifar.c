@@ -71,16 +71,9 @@ static struct bytes pack(const struct bytes *plain)
     return packed;
 }
 
-static const char *path_of(const char *name)
-{
-    static char path[400];
-    snprintf(path, sizeof path, "%s/%s", qn_check_folder(), name);
-    return path;
-}
-
 static void save(const char *name, const void *data, size_t size)
 {
-    FILE *file = fopen(path_of(name), "wb");
+    FILE *file = fopen(qn_check_path(name), "wb");
     ck_assert_ptr_nonnull(file);
     ck_assert_uint_eq(fwrite(data, 1, size, file), size);
     ck_assert_int_eq(fclose(file), 0);
@@ -92,7 +85,7 @@ static void save_file(int which, const struct bytes *bytes, bool packed)
     char name[64];
     snprintf(name, sizeof name, "set/%s%s", names[which],
              packed ? "" : ".gz");
-    remove(path_of(name));
+    remove(qn_check_path(name));
     snprintf(name, sizeof name, "set/%s%s", names[which],
              packed ? ".gz" : "");
     save(name, bytes->data, bytes->size);
@@ -102,7 +95,7 @@ static const char *save_set(bool packed)
 {
     static char folder[400];
     qn_error error = {0};
-    snprintf(folder, sizeof folder, "%s", path_of("set"));
+    snprintf(folder, sizeof folder, "%s", qn_check_path("set"));
     ck_assert_ok(qn_os_make_folder(folder, false, &error), error);
     for (int i = 0; i < FILES; i++) {
         struct bytes bytes = make_file(i);
@@ -189,12 +182,12 @@ START_TEST(set_is_found_where_its_archive_unpacks)
 {
     qn_error error = {0};
     const char *inner = "outer/cifar-10-batches-bin";
-    ck_assert_ok(qn_os_make_folder(path_of("outer"), false, &error), error);
+    ck_assert_ok(qn_os_make_folder(qn_check_path("outer"), false, &error), error);
     char set[400];
     snprintf(set, sizeof set, "%s", save_set(false));
-    ck_assert_int_eq(rename(set, path_of(inner)), 0);
-    expect_set(path_of("outer"));
-    expect_set(path_of(inner));
+    ck_assert_int_eq(rename(set, qn_check_path(inner)), 0);
+    expect_set(qn_check_path("outer"));
+    expect_set(qn_check_path(inner));
     // By its name, as all sets are.
     char old[1000];
     ck_assert_ptr_nonnull(getcwd(old, sizeof old));
@@ -236,7 +229,7 @@ START_TEST(class_names_are_optional_and_checked)
     ck_assert_str_eq(data->class_names[6], "g h");
     ck_assert_str_eq(data->class_names[9], "k");
     qn_dataset_destroy(&data);
-    ck_assert_int_eq(remove(path_of("set/batches.meta.txt")), 0);
+    ck_assert_int_eq(remove(qn_check_path("set/batches.meta.txt")), 0);
     data = open_well(folder);
     ck_assert_ptr_null(data->class_names);
     qn_dataset_destroy(&data);
@@ -376,7 +369,7 @@ START_TEST(missing_files_are_named)
         char name[64];
         const char *folder = save_set(true);
         snprintf(name, sizeof name, "set/%s.gz", names[i]);
-        ck_assert_int_eq(remove(path_of(name)), 0);
+        ck_assert_int_eq(remove(qn_check_path(name)), 0);
         expect_failure(folder, names[i], "has no");
     }
 }
@@ -386,7 +379,7 @@ START_TEST(unreadable_files_are_named)
 {
     const char *folder = save_set(false);
     char path[400];
-    snprintf(path, sizeof path, "%s", path_of("set/data_batch_4.bin"));
+    snprintf(path, sizeof path, "%s", qn_check_path("set/data_batch_4.bin"));
     if (geteuid() == 0) {
         // Root reads all; a link in a circle nobody reads.
         ck_assert_int_eq(remove(path), 0);
@@ -418,7 +411,7 @@ START_TEST(samples_come_from_records)
     save("x.bin.gz", packed.data, packed.size);
     for (int i = 0; i < 2; i++) {
         qn_samples *samples = qn_samples_open(
-            path_of(i ? "x.bin.gz" : "x.bin"), &shape, &error);
+            qn_check_path(i ? "x.bin.gz" : "x.bin"), &shape, &error);
         ck_assert_msg(samples != NULL, "%s", error.text);
         ck_assert_int_eq(samples->count, EACH);
         for (int r = 1; r < EACH; r++)
@@ -428,7 +421,7 @@ START_TEST(samples_come_from_records)
         qn_samples_destroy(&samples);
     }
     save("x.raw", bytes.data, 2 * PIXELS);
-    qn_samples *samples = qn_samples_open(path_of("x.raw"), &shape, &error);
+    qn_samples *samples = qn_samples_open(qn_check_path("x.raw"), &shape, &error);
     ck_assert_msg(samples != NULL, "%s", error.text);
     ck_assert_int_eq(samples->count, 2);
     ck_assert_mem_eq(samples->x, bytes.data, 2 * PIXELS);
@@ -459,7 +452,7 @@ START_TEST(samples_of_other_sizes_are_refused)
         qn_error error = {0};
         save(cases[i].name, bytes.data, cases[i].size);
         ck_assert_ptr_null(
-            qn_samples_open(path_of(cases[i].name), &shape, &error));
+            qn_samples_open(qn_check_path(cases[i].name), &shape, &error));
         ck_assert_msg(strstr(error.text, cases[i].want) != NULL,
                       "\"%s\" in \"%s\"", cases[i].want, error.text);
         ck_assert_ptr_nonnull(strstr(error.text, cases[i].name));

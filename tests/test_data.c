@@ -74,16 +74,9 @@ static struct bytes pack(const struct bytes *plain)
     return packed;
 }
 
-static const char *path_of(const char *name)
-{
-    static char path[300];
-    snprintf(path, sizeof path, "%s/%s", qn_check_folder(), name);
-    return path;
-}
-
 static void save(const char *name, const struct bytes *bytes)
 {
-    FILE *file = fopen(path_of(name), "wb");
+    FILE *file = fopen(qn_check_path(name), "wb");
     ck_assert_ptr_nonnull(file);
     ck_assert_uint_eq(fwrite(bytes->data, 1, bytes->size, file), bytes->size);
     ck_assert_int_eq(fclose(file), 0);
@@ -106,13 +99,13 @@ static void save_set(bool packed)
     struct bytes parts[] = {make_images(20, 2, 3), make_labels(20),
                             make_images(10, 2, 3), make_labels(10)};
     qn_error error = {0};
-    ck_assert_ok(qn_os_make_folder(path_of("set"), false, &error), error);
+    ck_assert_ok(qn_os_make_folder(qn_check_path("set"), false, &error), error);
     for (int i = 0; i < 4; i++) {
         char name[64];
         snprintf(name, sizeof name, "set/%s", names[i]);
-        remove(path_of(name));
+        remove(qn_check_path(name));
         strcat(name, ".gz");
-        remove(path_of(name));
+        remove(qn_check_path(name));
         if (!packed)
             name[strlen(name) - 3] = 0;
         struct bytes zipped = pack(&parts[i]);
@@ -169,7 +162,7 @@ static void expect_fault(int which, const struct bytes *bytes, bool packed,
     snprintf(name, sizeof name, "set/%s%s", names[which], packed ? ".gz" : "");
     save(name, bytes);
     char folder[300];
-    snprintf(folder, sizeof folder, "%s", path_of("set"));
+    snprintf(folder, sizeof folder, "%s", qn_check_path("set"));
     expect_failure(folder, names[which], want);
 }
 
@@ -226,7 +219,7 @@ START_TEST(idx_folder_is_read_plain_and_packed)
 {
     char folder[300];
     save_set(false);
-    snprintf(folder, sizeof folder, "%s", path_of("set"));
+    snprintf(folder, sizeof folder, "%s", qn_check_path("set"));
     expect_set(folder);
     save_set(true);
     expect_set(folder);
@@ -377,7 +370,7 @@ START_TEST(idx_files_that_do_not_belong_together)
     bytes = make_images(10, 3, 2);
     save("set/t10k-images-idx3-ubyte", &bytes);
     char folder[300];
-    snprintf(folder, sizeof folder, "%s", path_of("set"));
+    snprintf(folder, sizeof folder, "%s", qn_check_path("set"));
     expect_failure(folder, "set", "test images 3x2");
 }
 END_TEST
@@ -385,12 +378,12 @@ END_TEST
 START_TEST(idx_missing_file_is_named)
 {
     char folder[300];
-    snprintf(folder, sizeof folder, "%s", path_of("set"));
+    snprintf(folder, sizeof folder, "%s", qn_check_path("set"));
     for (int i = 0; i < 4; i++) {
         char name[64];
         save_set(true);
         snprintf(name, sizeof name, "set/%s.gz", names[i]);
-        ck_assert_int_eq(remove(path_of(name)), 0);
+        ck_assert_int_eq(remove(qn_check_path(name)), 0);
         expect_failure(folder, names[i], "has no");
     }
 }
@@ -401,7 +394,7 @@ START_TEST(idx_file_that_is_a_folder_is_an_error)
     save_set(false);
     qn_error error = {0};
     struct qn_idx idx;
-    ck_assert_int_ne(qn_idx_read(path_of("set"), 3, &idx, &error), QN_OK);
+    ck_assert_int_ne(qn_idx_read(qn_check_path("set"), 3, &idx, &error), QN_OK);
     ck_assert_ptr_nonnull(strstr(error.text, "set"));
 }
 END_TEST
@@ -475,10 +468,10 @@ START_TEST(unknown_sets_name_the_nearest)
     expect_failure("", "data set", "name");
     char path[300];
     save_text("plain.txt", "hello");
-    snprintf(path, sizeof path, "%s", path_of("plain.txt"));
+    snprintf(path, sizeof path, "%s", qn_check_path("plain.txt"));
     expect_failure(path, "plain.txt", "name the folder");
     snprintf(path, sizeof path, "%s", qn_check_folder());
-    remove(path_of("plain.txt"));
+    remove(qn_check_path("plain.txt"));
     expect_failure(path, path, "no known data set");
 }
 END_TEST
@@ -596,7 +589,7 @@ START_TEST(samples_come_from_sets_and_files)
     save("images", &images);
     save("images.gz", &packed);
     for (int i = 0; i < 2; i++) {
-        samples = qn_samples_open(path_of(i ? "images" : "images.gz"), &shape,
+        samples = qn_samples_open(qn_check_path(i ? "images" : "images.gz"), &shape,
                                   &error);
         ck_assert_msg(samples != NULL, "%s", error.text);
         ck_assert_int_eq(samples->count, 10);
@@ -612,13 +605,13 @@ START_TEST(samples_come_from_csv_with_and_without_labels)
     qn_error error = {0};
     qn_shape shape = qn_shape_of(1, 1, 3);
     save_text("x.csv", "1,2,3\n4,5,6\n");
-    qn_samples *samples = qn_samples_open(path_of("x.csv"), &shape, &error);
+    qn_samples *samples = qn_samples_open(qn_check_path("x.csv"), &shape, &error);
     ck_assert_msg(samples != NULL, "%s", error.text);
     ck_assert_ptr_null(samples->y);
     ck_assert_mem_eq(samples->x, ((unsigned char[]){1, 2, 3, 4, 5, 6}), 6);
     qn_samples_destroy(&samples);
     save_text("xy.csv", "1,2,3,7\n4,5,6,9\n");
-    samples = qn_samples_open(path_of("xy.csv"), &shape, &error);
+    samples = qn_samples_open(qn_check_path("xy.csv"), &shape, &error);
     ck_assert_msg(samples != NULL, "%s", error.text);
     ck_assert_mem_eq(samples->x, ((unsigned char[]){1, 2, 3, 4, 5, 6}), 6);
     ck_assert_int_eq(samples->y[0], 7);
@@ -651,7 +644,7 @@ START_TEST(samples_that_do_not_fit_are_refused)
     ck_assert_ptr_nonnull(strstr(error.text, "[1, 28, 28]"));
     error = (qn_error){0};
     save_text("short.csv", "1,2,3\n");
-    ck_assert_ptr_null(qn_samples_open(path_of("short.csv"), &shape, &error));
+    ck_assert_ptr_null(qn_samples_open(qn_check_path("short.csv"), &shape, &error));
     ck_assert_ptr_nonnull(strstr(error.text, "784"));
 }
 END_TEST

@@ -11,26 +11,9 @@
 
 // ---- a small problem ----
 
-static qn_dataset *all_digits;
 static qn_dataset few_digits(void)
 {
-    qn_error error = {0};
-    if (!all_digits)
-        all_digits = qn_dataset_open("digits", &error);
-    ck_assert_msg(all_digits != NULL, "%s", error.text);
-    qn_dataset few = *all_digits;
-    few.train_count = 200;
-    few.test_count = 50;
-    return few;
-}
-
-static const char *path_of(const char *name)
-{
-    static char paths[8][300];
-    static int next;
-    char *path = paths[next++ % 8];
-    snprintf(path, sizeof *paths, "%s/%s", qn_check_folder(), name);
-    return path;
+    return qn_check_digits(200, 50);
 }
 
 struct job {
@@ -177,7 +160,7 @@ START_TEST(runs_go_on_bit_by_bit)
         snprintf(name, sizeof name, "resume-%d", i);
         struct job job = {.optimizer = texts[i], .epochs = 9};
         qn_fit_result whole = run_well(&job);
-        job.out = path_of(name);
+        job.out = qn_check_path(name);
         job.max_steps = 5;
         ck_assert_int_eq(run_well(&job).epochs, 5);
         job.resume = job.out;
@@ -213,7 +196,7 @@ START_TEST(stopped_iterations_are_repeated)
         qn_fit_result part;
         snprintf(name, sizeof name, "stop-%d", at);
         struct job stopped = job;
-        stopped.out = path_of(name);
+        stopped.out = qn_check_path(name);
         stopped.progress = stop_late;
         stopped.user = &calls;
         ck_assert_int_eq(run_job(&stopped, false, &part, &error),
@@ -232,7 +215,7 @@ START_TEST(finished_runs_stay_finished)
 {
     struct job job = {.model = "10",
                       .optimizer = "lbfgs:tolerance_grad=0.05",
-                      .epochs = 50, .out = path_of("finished")};
+                      .epochs = 50, .out = qn_check_path("finished")};
     qn_fit_result one = run_well(&job);
     ck_assert_ptr_nonnull(strstr(one.stopped, "tolerance_grad"));
     ck_assert_int_lt(one.epochs, 50);
@@ -312,7 +295,7 @@ START_TEST(losses_that_are_no_numbers_are_told)
     qn_fit_result result;
     struct job job = {.optimizer = "lbfgs:line_search=none", .lr = 1e6,
                       .loss = "mean_squared", .model = "64-elu-elu-10",
-                      .out = path_of("infinite"), .epochs = 20};
+                      .out = qn_check_path("infinite"), .epochs = 20};
     ck_assert_int_eq(run_job(&job, false, &result, &error), QN_NOT_FINITE);
     ck_assert_msg(strstr(error.text, "a smaller learning rate than 1e+06") !=
                       NULL, "%s", error.text);

@@ -34,15 +34,6 @@ static qn_dataset make_data(int bright, double scale)
     return data;
 }
 
-static const char *path_of(const char *name)
-{
-    static char paths[8][400];
-    static int next;
-    char *path = paths[next++ % 8];
-    snprintf(path, sizeof *paths, "%s/%s", qn_check_folder(), name);
-    return path;
-}
-
 static struct qn_fit_params make_params(void)
 {
     struct qn_fit_params params = qn_fit_defaults();
@@ -89,14 +80,14 @@ START_TEST(rate_that_is_too_high_is_named)
     qn_dataset data = make_data(-1, 1);
     struct qn_fit_params params = make_params();
     params.lr = 1e30;
-    params.out = path_of("rate");
+    params.out = qn_check_path("rate");
     expect_stop("16-relu-16-relu-3", &data, params,
                 "the loss is not finite at step 2 (epoch 1)|"
                 "(dense) gives |for all samples of the batch|"
                 "Likely cause: 2.|has grown from |"
                 "the learning rate 1e+30 is too high for sgd|"
                 "; there is no checkpoint yet");
-    ck_assert(!qn_os_is_file(path_of("rate/last.safetensors")));
+    ck_assert(!qn_os_is_file(qn_check_path("rate/last.safetensors")));
 }
 END_TEST
 
@@ -191,7 +182,7 @@ END_TEST
 // rate is a new run's.
 START_TEST(last_good_checkpoint_stays)
 {
-    const char *out = path_of("stays");
+    const char *out = qn_check_path("stays");
     qn_dataset data = make_data(-1, 1);
     struct qn_fit_params params = make_params();
     qn_error error = {0}, again;

@@ -90,14 +90,6 @@ END_TEST
 
 // ---- which parameter has which ----
 
-static qn_model *make_model(const char *text)
-{
-    qn_error error = {0};
-    qn_model *model = qn_model_create(text, &error);
-    ck_assert_msg(model != NULL, "%s", error.text);
-    return model;
-}
-
 static qn_graph *build(const qn_model *model, qn_node **y)
 {
     qn_error error = {0};
@@ -111,7 +103,7 @@ static qn_graph *build(const qn_model *model, qn_node **y)
 
 START_TEST(weights_have_them_and_layers_their_own)
 {
-    qn_model *model = make_model(
+    qn_model *model = qn_check_model(
         "{\"layers\": [{\"type\": \"dense\", \"units\": 3}, "
         "{\"type\": \"residual\", \"layers\": [{\"type\": \"dense\", "
         "\"units\": 3, \"l1\": 0, \"l2\": 5}]}, "
@@ -134,7 +126,7 @@ START_TEST(weights_have_them_and_layers_their_own)
     ck_assert_double_eq(p[4].l1, 7);
     qn_graph_destroy(&g);
     qn_model_destroy(&model);
-    model = make_model("3-relu-2");
+    model = qn_check_model("3-relu-2");
     g = build(model, &y);
     const struct qn_penalty none = {0};
     ck_assert_ptr_null(qn_model_penalties(model, g, &none));
@@ -352,7 +344,7 @@ START_TEST(layers_of_a_model_are_tied)
         "\"weight\": 0.5}}]}";
     qn_error error = {0};
     qn_node *y, *members[4];
-    qn_model *model = make_model(text);
+    qn_model *model = qn_check_model(text);
     qn_graph *g = build(model, &y);
     qn_node *ties = qn_model_ties(model, g);
     ck_assert_ptr_nonnull(ties);
@@ -376,7 +368,7 @@ START_TEST(layers_of_a_model_are_tied)
     qn_store_destroy(&store);
     qn_graph_destroy(&g);
     qn_model_destroy(&model);
-    model = make_model(
+    model = qn_check_model(
         "{\"layers\": [{\"type\": \"dense\", \"units\": 4, \"bias\": false, "
         "\"name\": \"a\"}, {\"type\": \"dense\", \"units\": 4, \"tie\": "
         "{\"to\": \"a\", \"weight\": 0.5}}]}");
@@ -401,7 +393,7 @@ static double distance_after(double lambda)
     qn_node *weights[2] = {0}, *loss = NULL;
     const float x[8] = {1, -1, 0.5F, 2, -0.5F, 1, 1, -2};
     qn_graph *g = qn_graph_create(QN_FLOAT32);
-    qn_model *model = make_model("{\"layers\": [{\"type\": \"dense\", "
+    qn_model *model = qn_check_model("{\"layers\": [{\"type\": \"dense\", "
                                  "\"units\": 2, \"bias\": false}]}");
     qn_node *in = qn_constant_data(g, QN_FLOAT32, qn_shape_of(2, 4), x);
     for (int i = 0; i < 2; i++) {

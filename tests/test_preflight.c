@@ -45,14 +45,6 @@ static const char normed[] =
     "{\"type\": \"relu\"}, {\"type\": \"flatten\"}, {\"type\": \"dense\", "      \
     "\"units\": 10}]}"
 
-static qn_model *make_model(const char *text)
-{
-    qn_error error = {0};
-    qn_model *model = qn_model_create(text, &error);
-    ck_assert_msg(model != NULL, "%s: %s", text, error.text);
-    return model;
-}
-
 static struct qn_fit_params make_params(const qn_model *model,
                                         const qn_dataset *data)
 {
@@ -113,7 +105,7 @@ static void expect_prediction(const char *text, int side, int64_t part,
     qn_fit_result result;
     qn_device *device = open_device(0);
     const qn_dataset data = make_data(side);
-    qn_model *model = make_model(text);
+    qn_model *model = qn_check_model(text);
     struct qn_fit_params params = make_params(model, &data);
     struct seen seen = {.device = device};
     params.micro_batch = part;
@@ -195,7 +187,7 @@ START_TEST(estimate_says_what_the_plan_says)
     struct qn_settings settings;
     struct qn_train_stage stage;
     const qn_dataset data = make_data(8);
-    qn_model *model = make_model(normed);
+    qn_model *model = qn_check_model(normed);
     const struct qn_fit_params params = make_params(model, &data);
     ck_assert_ok(qn_settings_resolve(&params, &settings, &error), error);
     ck_assert_ok(qn_train_stage_create(&settings, QN_STAGE_WHOLE, BATCH, NULL,
@@ -243,7 +235,7 @@ START_TEST(fewest_parts_that_fit_are_taken)
     qn_fit_result free_result, result;
     qn_device *device = open_device(0);
     const qn_dataset data = make_data(8);
-    qn_model *model = make_model(DEEP(""));
+    qn_model *model = qn_check_model(DEEP(""));
     struct qn_fit_params params = make_params(model, &data);
     ck_assert_ok(qn_fit(device, &params, &free_result, &error), error);
     ck_assert_int_eq(free_result.micro_batch, 0);
@@ -313,8 +305,8 @@ START_TEST(what_does_not_fit_is_explained)
     qn_fit_memory asked, taken;
     const qn_dataset data = make_data(8);
     qn_device *device = open_device(0);
-    qn_model *wide = make_model(DEEP(""));
-    qn_model *mixing = make_model(DEEP("{\"type\": \"batch_norm\"}, "));
+    qn_model *wide = qn_check_model(DEEP(""));
+    qn_model *mixing = qn_check_model(DEEP("{\"type\": \"batch_norm\"}, "));
     struct qn_fit_params params = make_params(wide, &data);
     params.micro_batch = 8;
     estimate(device, &params, &asked, &taken);
@@ -367,7 +359,7 @@ START_TEST(batches_of_a_minimizer_are_named)
     qn_fit_memory asked, taken;
     const qn_dataset data = make_data(8);
     qn_device *device = open_device(0);
-    qn_model *model = make_model("200-relu-10");
+    qn_model *model = qn_check_model("200-relu-10");
     struct qn_fit_params params = make_params(model, &data);
     params.optimizer = "lbfgs";
     params.batch_size = TRAIN;

@@ -58,15 +58,6 @@ static qn_fit_result run_well(const struct job *job)
     return result;
 }
 
-static const char *path_of(const char *name)
-{
-    static char paths[4][300];
-    static int next;
-    char *path = paths[next++ % 4];
-    snprintf(path, sizeof *paths, "%s/%s", qn_check_folder(), name);
-    return path;
-}
-
 // One number of each line of a file in a run's folder; NAN where it is absent.
 static int read_column(const char *folder, const char *name, const char *key,
                        double *values, int size)
@@ -136,7 +127,7 @@ END_TEST
 
 START_TEST(files_tell_the_rate_of_each_step)
 {
-    const char *out = path_of("cosine");
+    const char *out = qn_check_path("cosine");
     run_well(&(struct job){.schedule = "warmup:length=1,start_factor=0.5"
                                        "+cosine:smooth=0",
                            .lr = 0.2, .out = out});
@@ -154,7 +145,7 @@ END_TEST
 
 START_TEST(one_cycle_gives_both)
 {
-    const char *out = path_of("one-cycle");
+    const char *out = qn_check_path("one-cycle");
     struct job job = {.schedule = "one_cycle:anneal_strategy=linear,"
                                   "pct_start=0.5,div_factor=5,"
                                   "final_div_factor=2",
@@ -185,7 +176,7 @@ static const char *const falling =
 
 START_TEST(plateau_follows_the_metric)
 {
-    const char *out = path_of("plateau");
+    const char *out = qn_check_path("plateau");
     const double want[] = {0.2, 0.2, 0.1, 0.05, 0.03, 0.03};
     run_well(&(struct job){.schedule = falling, .lr = 0.2, .out = out,
                            .epochs = 6});
@@ -232,7 +223,7 @@ START_TEST(every_schedule_goes_on_bit_by_bit)
                           .momentum_schedule = scheduled[i].momentum_schedule,
                           .optimizer = scheduled[i].optimizer, .epochs = 5};
         qn_fit_result whole = run_well(&job);
-        job.out = path_of("part");
+        job.out = qn_check_path("part");
         for (int k = 0; k < 3; k++) {
             job.steps = stops[k];
             qn_fit_result part = run_well(&job);
@@ -278,7 +269,7 @@ static void keep_warning(void *user, qn_log_level level, const char *text)
 START_TEST(more_epochs_stretch_the_schedule)
 {
     qn_error error = {0};
-    const char *out = path_of("stretched");
+    const char *out = qn_check_path("stretched");
     qn_device *device = qn_device_open(
         &(struct qn_device_params){.log = {.callback = keep_warning}},
         &error);

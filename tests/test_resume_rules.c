@@ -10,15 +10,6 @@
 #include "qn_check.h"
 #include "quern/train.h"
 
-static const char *path_of(const char *name)
-{
-    static char paths[4][300];
-    static int next;
-    char *path = paths[next++ % 4];
-    snprintf(path, sizeof *paths, "%s/%s", qn_check_folder(), name);
-    return path;
-}
-
 // ---- a plan ----
 
 static void expect_same(qn_store *a, qn_store *b, const char *name)
@@ -45,7 +36,7 @@ static void stop_and_go_on(const struct course *c, int stop, int end)
 {
     struct drive whole, part, rest;
     qn_error error = {0};
-    const char *path = path_of("rule.safetensors");
+    const char *path = qn_check_path("rule.safetensors");
     drive_begin(&whole, c, QN_FLOAT32);
     drive_advance(&whole, end);
     drive_begin(&part, c, QN_FLOAT32);
@@ -149,8 +140,8 @@ static void fit_in_pieces(const struct course *c)
     write_settings(c, optimizer, sizeof optimizer);
     snprintf(once, sizeof once, "once-%d", c->index);
     snprintf(pieces, sizeof pieces, "pieces-%d", c->index);
-    const char *out = path_of(pieces);
-    struct outcome whole = fit(optimizer, path_of(once), NULL, 5);
+    const char *out = qn_check_path(pieces);
+    struct outcome whole = fit(optimizer, qn_check_path(once), NULL, 5);
     fit(optimizer, out, NULL, 2);
     struct outcome part = fit(optimizer, out, out, 5);
     ck_assert_msg(strcmp(part.parameters, whole.parameters) == 0,

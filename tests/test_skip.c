@@ -49,15 +49,6 @@ static void spoil(const qn_dataset *data, int epoch, const int *samples,
         is_bad[i / BATCH] |= labels[order[i]] == bad_label;
 }
 
-static const char *path_of(const char *name)
-{
-    static char paths[8][400];
-    static int next;
-    char *path = paths[next++ % 8];
-    snprintf(path, sizeof *paths, "%s/%s", qn_check_folder(), name);
-    return path;
-}
-
 // Normalisation has statistics to spoil, dropout draws by the step's number.
 #define NET(norm)                                                         \
     "{\"layers\":[{\"type\":\"dense\",\"units\":12},{\"type\":\"" norm  \
@@ -234,7 +225,7 @@ static void expect_same_state(struct hand *hand, const char *path)
 static void expect_left_out(const char *optimizer, int64_t micro_batch)
 {
     static const int samples[] = {7, 30};
-    const char *out = path_of("left-out");
+    const char *out = qn_check_path("left-out");
     char path[500];
     net = micro_batch ? layer_net : batch_net;
     qn_dataset data = make_data(44, 0.01);
@@ -303,7 +294,7 @@ START_TEST(skipping_goes_on_bit_by_bit)
         char name[32];
         snprintf(name, sizeof name, "on-%d", at);
         params.resume = NULL;
-        params.out = path_of(name);
+        params.out = qn_check_path(name);
         params.progress = at ? stop_after : NULL;
         params.user = &at;
         params.on_nan = at ? "skip" : "stop";
@@ -360,7 +351,7 @@ START_TEST(skipped_steps_are_told)
     ck_assert_msg(device != NULL, "%s", error.text);
     struct qn_fit_params params = make_params("sgd");
     params.epochs = 3;
-    params.out = path_of("told");
+    params.out = qn_check_path("told");
     params.progress = note_progress;
     params.user = &told;
     ck_assert_ok(fit_on(device, net, &data, params, &result, &error), error);
@@ -403,14 +394,14 @@ START_TEST(epoch_of_nothing_but_skips_ends_the_run)
     qn_fit_result result;
     qn_dataset data = make_data(24, 1e32);
     struct qn_fit_params params = make_params("sgd");
-    params.out = path_of("nothing");
+    params.out = qn_check_path("nothing");
     params.loss = NULL;
     ck_assert_int_eq(fit_on(qn_check_device(), steep, &data, params, &result,
                             &error), QN_NOT_FINITE);
     expect_words(&error, "3 steps in a row were skipped, up to step 3 (epoch "
                          "1), whose gradient is not finite in 0.weight|"
                          "in or after layer 0 (dense)|though the loss is");
-    ck_assert(!qn_os_is_file(path_of("nothing/last.safetensors")));
+    ck_assert(!qn_os_is_file(qn_check_path("nothing/last.safetensors")));
 }
 END_TEST
 

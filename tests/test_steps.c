@@ -11,15 +11,6 @@
 
 // ---- running ----
 
-static const char *path_of(const char *name)
-{
-    static char paths[8][400];
-    static int next;
-    char *path = paths[next++ % 8];
-    snprintf(path, sizeof *paths, "%s/%s", qn_check_folder(), name);
-    return path;
-}
-
 static qn_dataset *open_digits(void)
 {
     qn_error error = {0};
@@ -86,7 +77,7 @@ static struct qn_fit_params make_params(const char *out)
 
 START_TEST(every_step_is_logged)
 {
-    const char *out = path_of("each");
+    const char *out = qn_check_path("each");
     struct qn_fit_params params = make_params(out);
     qn_fit_result whole = run_well(small, params);
     char *text = read_steps(out), *line = strtok(text, "\n");
@@ -111,11 +102,11 @@ START_TEST(every_step_is_logged)
     ck_assert_double_eq_tol(sum / 1437, whole.train_loss, 1e-5);
     free(text);
     // Looking changes nothing.
-    params = make_params(path_of("blind"));
+    params = make_params(qn_check_path("blind"));
     params.log_every = 0;
     qn_fit_result blind = run_well(small, params);
     ck_assert_str_eq(blind.parameters_sha256, whole.parameters_sha256);
-    ck_assert(!qn_os_is_file(path_of("blind/steps.jsonl")));
+    ck_assert(!qn_os_is_file(qn_check_path("blind/steps.jsonl")));
 }
 END_TEST
 
@@ -123,8 +114,8 @@ END_TEST
 // its log, also where a piece is done twice.
 START_TEST(run_in_pieces_is_the_same)
 {
-    const char *out = path_of("pieces");
-    struct qn_fit_params params = make_params(path_of("once"));
+    const char *out = qn_check_path("pieces");
+    struct qn_fit_params params = make_params(qn_check_path("once"));
     qn_fit_result whole = run_well(small, params), part;
     static const int64_t ends[] = {0, 4, 4, 15, 16, 40, 1000};
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
@@ -137,14 +128,14 @@ START_TEST(run_in_pieces_is_the_same)
         if (ends[i] != 15)
             continue;
         // A run that died had come further.
-        FILE *file = fopen(path_of("pieces/steps.jsonl"), "ab");
+        FILE *file = fopen(qn_check_path("pieces/steps.jsonl"), "ab");
         ck_assert_ptr_nonnull(file);
         fputs("{\"step\": 16, \"epoch\": 2, \"loss\": 0, \"lr\": 1}\n{\"st",
               file);
         fclose(file);
     }
     ck_assert_str_eq(part.parameters_sha256, whole.parameters_sha256);
-    char *a = read_steps(out), *b = read_steps(path_of("once"));
+    char *a = read_steps(out), *b = read_steps(qn_check_path("once"));
     ck_assert_str_eq(a, b);
     free(a);
     free(b);
@@ -153,7 +144,7 @@ END_TEST
 
 START_TEST(every_seventh_step_is_logged)
 {
-    struct qn_fit_params params = make_params(path_of("seventh"));
+    struct qn_fit_params params = make_params(qn_check_path("seventh"));
     params.log_every = 7;
     params.max_steps = 30;
     run_well(small, params);
@@ -180,7 +171,7 @@ START_TEST(samples_that_find_no_room_are_told_of)
     large.train_count = INT32_MAX;
     large.shape = qn_shape_of(3, 1024, 1024);
     large.train_x = large.test_x = NULL;
-    struct qn_fit_params params = make_params(path_of("large"));
+    struct qn_fit_params params = make_params(qn_check_path("large"));
     params.model = model;
     params.dataset = &large;
     ck_assert_int_eq(qn_fit(qn_check_device(), &params, &result, &error),
@@ -248,7 +239,7 @@ static void expect_losses(const char *name, const char *folder, double rtol)
 {
     struct golden golden;
     read_golden(name, &golden);
-    golden.params.out = path_of(folder);
+    golden.params.out = qn_check_path(folder);
     run_well(golden.model, golden.params);
     char *text = read_steps(golden.params.out), *line = strtok(text, "\n");
     size_t count = json_array_size(golden.losses);

@@ -13,34 +13,9 @@
 // ---- a small problem ----
 
 // The first samples of the digits: 300 for training, 100 for testing.
-static qn_dataset *all_digits;
 static qn_dataset few_digits(void)
 {
-    qn_error error = {0};
-    if (!all_digits)
-        all_digits = qn_dataset_open("digits", &error);
-    ck_assert_msg(all_digits != NULL, "%s", error.text);
-    qn_dataset few = *all_digits;
-    few.train_count = 300;
-    few.test_count = 100;
-    return few;
-}
-
-static qn_model *make_model(const char *text)
-{
-    qn_error error = {0};
-    qn_model *model = qn_model_create(text, &error);
-    ck_assert_msg(model != NULL, "%s", error.text);
-    return model;
-}
-
-static const char *path_of(const char *name)
-{
-    static char paths[8][300];
-    static int next;
-    char *path = paths[next++ % 8];
-    snprintf(path, sizeof *paths, "%s/%s", qn_check_folder(), name);
-    return path;
+    return qn_check_digits(300, 100);
 }
 
 // Settings that the tests change. 300 samples in batches of 64: four whole
@@ -59,7 +34,7 @@ static qn_status run_job(const struct job *job, qn_fit_result *result,
                          qn_error *error)
 {
     qn_dataset data = few_digits();
-    qn_model *model = make_model(job->model ? job->model
+    qn_model *model = qn_check_model(job->model ? job->model
                                             : "16-relu-dropout0.2-10");
     struct qn_fit_params params = qn_fit_defaults();
     params.model = model;
@@ -140,7 +115,7 @@ END_TEST
 static void expect_fault(struct qn_fit_params params, const char *want)
 {
     qn_dataset data = few_digits();
-    qn_model *model = make_model("10");
+    qn_model *model = qn_check_model("10");
     qn_error error = {0};
     struct qn_settings settings;
     params.model = model;
@@ -190,7 +165,7 @@ END_TEST
 START_TEST(settings_take_defaults_and_values)
 {
     qn_dataset data = few_digits();
-    qn_model *model = make_model("10");
+    qn_model *model = qn_check_model("10");
     qn_error error = {0};
     struct qn_settings settings;
     struct qn_fit_params params = qn_fit_defaults();
@@ -259,7 +234,7 @@ END_TEST
 static void expect_one_loss(const char *text)
 {
     qn_dataset data = few_digits();
-    qn_model *model = make_model(text);
+    qn_model *model = qn_check_model(text);
     struct qn_fit_params params = qn_fit_defaults();
     qn_error error = {0};
     qn_fit_result result;
@@ -318,7 +293,7 @@ START_TEST(stopped_run_goes_on_bit_by_bit)
         char name[32];
         snprintf(name, sizeof name, "stop-%d", at);
         struct stopper stopper = {.at = at};
-        struct job job = {.epochs = 4, .seed = 3, .out = path_of(name),
+        struct job job = {.epochs = 4, .seed = 3, .out = qn_check_path(name),
                           .checkpoint_every = 1, .progress = stop_at,
                           .user = &stopper};
         qn_error error = {0};
@@ -365,7 +340,7 @@ static json_t *read_json(const char *folder, const char *name)
 
 START_TEST(run_folder_holds_what_is_promised)
 {
-    const char *out = path_of("deep/er/run");
+    const char *out = qn_check_path("deep/er/run");
     qn_fit_result result = run_well(
         &(struct job){.epochs = 3, .out = out, .checkpoint_every = 2});
     ck_assert_int_eq(count_lines(out), 3);
@@ -383,7 +358,7 @@ START_TEST(run_folder_holds_what_is_promised)
     ck_assert_str_eq(qn_run_params(run)->loss, "softmax_cross_entropy");
     ck_assert_int_eq(qn_run_params(run)->batch_size, 64);
     // Evaluating the checkpoint finds the run's own figures again.
-    qn_model *model = make_model(qn_run_model(run));
+    qn_model *model = qn_check_model(qn_run_model(run));
     qn_store *store = qn_run_load(run, qn_check_device(), model, &error);
     ck_assert_msg(store != NULL, "%s", error.text);
     qn_dataset data = few_digits();
@@ -405,7 +380,7 @@ END_TEST
 // more it goes on as if it had been asked for them at once.
 START_TEST(finished_run_goes_on_to_more_epochs)
 {
-    const char *out = path_of("more");
+    const char *out = qn_check_path("more");
     qn_fit_result whole = run_well(&(struct job){.epochs = 4});
     qn_fit_result two = run_well(&(struct job){.epochs = 2, .out = out});
     struct job job = {.epochs = 2, .resume = out};
@@ -426,7 +401,7 @@ END_TEST
 
 START_TEST(resume_refuses_other_settings)
 {
-    const char *out = path_of("other");
+    const char *out = qn_check_path("other");
     static const struct {
         struct job job;
         const char *want;
@@ -479,7 +454,7 @@ static void change_device(const char *path, const char *fingerprint)
 
 START_TEST(resume_on_another_device_warns)
 {
-    const char *out = path_of("elsewhere");
+    const char *out = qn_check_path("elsewhere");
     char path[400];
     int warnings = 0;
     run_well(&(struct job){.epochs = 1, .out = out});
@@ -490,7 +465,7 @@ START_TEST(resume_on_another_device_warns)
     ck_assert_msg(device != NULL, "%s", error.text);
     snprintf(path, sizeof path, "%s/last.safetensors", out);
     qn_run *run = qn_run_open(out, &error);
-    qn_model *model = make_model(qn_run_model(run));
+    qn_model *model = qn_check_model(qn_run_model(run));
     qn_dataset data = few_digits();
     struct qn_fit_params fit = *qn_run_params(run);
     fit.model = model;
@@ -512,7 +487,7 @@ END_TEST
 
 START_TEST(lines_after_the_checkpoint_are_cut)
 {
-    const char *out = path_of("cut");
+    const char *out = qn_check_path("cut");
     char path[400];
     qn_fit_result whole = run_well(&(struct job){.epochs = 3});
     run_well(&(struct job){.epochs = 2, .out = out});
@@ -531,19 +506,19 @@ END_TEST
 
 START_TEST(loss_that_is_not_finite_ends_the_run)
 {
-    const char *out = path_of("diverges");
+    const char *out = qn_check_path("diverges");
     run_well(&(struct job){.model = "16-relu-10", .epochs = 1, .out = out,
                            .optimizer = "sgd"});
     qn_error error = {0};
     qn_fit_result result;
     struct job job = {.model = "16-relu-10", .epochs = 50,
-                      .out = path_of("diverges-2"), .optimizer = "sgd",
+                      .out = qn_check_path("diverges-2"), .optimizer = "sgd",
                       .lr = 1e30};
     ck_assert_int_eq(run_job(&job, &result, &error), QN_NOT_FINITE);
     ck_assert_msg(strstr(error.text, "step") != NULL, "%s", error.text);
     ck_assert_msg(strstr(error.text, "learning rate") != NULL, "%s",
                   error.text);
-    ck_assert(!qn_os_is_file(path_of("diverges-2/last.safetensors")));
+    ck_assert(!qn_os_is_file(qn_check_path("diverges-2/last.safetensors")));
 }
 END_TEST
 
@@ -551,13 +526,13 @@ START_TEST(folders_without_a_run_are_named)
 {
     static const char *const paths[] = {"nothing-here", ".",
                                         "plain.safetensors"};
-    FILE *file = fopen(path_of("plain.safetensors"), "wb");
+    FILE *file = fopen(qn_check_path("plain.safetensors"), "wb");
     ck_assert_ptr_nonnull(file);
     fputs("not a checkpoint", file);
     fclose(file);
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
         qn_error error = {0};
-        ck_assert_ptr_null(qn_run_open(path_of(paths[i]), &error));
+        ck_assert_ptr_null(qn_run_open(qn_check_path(paths[i]), &error));
         ck_assert_int_ne(error.status, QN_OK);
         ck_assert_ptr_nonnull(strstr(error.text, qn_check_folder()));
     }
@@ -568,11 +543,11 @@ START_TEST(folder_that_cannot_be_made_fails_before_training)
 {
     qn_error error = {0};
     qn_fit_result result;
-    FILE *file = fopen(path_of("a-file"), "wb");
+    FILE *file = fopen(qn_check_path("a-file"), "wb");
     ck_assert_ptr_nonnull(file);
     fclose(file);
     struct stopper stopper = {.at = 1000};
-    struct job job = {.out = path_of("a-file/run"), .progress = stop_at,
+    struct job job = {.out = qn_check_path("a-file/run"), .progress = stop_at,
                       .user = &stopper};
     ck_assert_int_eq(run_job(&job, &result, &error), QN_IO);
     ck_assert_int_eq(stopper.calls, 0);
@@ -584,19 +559,19 @@ END_TEST
 START_TEST(probabilities_are_those_of_the_model)
 {
     qn_error error = {0};
-    const char *out = path_of("predicts");
+    const char *out = qn_check_path("predicts");
     qn_fit_result result = run_well(
         &(struct job){.model = "32-relu-10", .epochs = 10, .lr = 0.01,
                       .out = out});
     qn_run *run = qn_run_open(out, &error);
     ck_assert_msg(run != NULL, "%s", error.text);
-    qn_model *model = make_model(qn_run_model(run));
+    qn_model *model = qn_check_model(qn_run_model(run));
     qn_store *store = qn_run_load(run, qn_check_device(), model, &error);
     ck_assert_msg(store != NULL, "%s", error.text);
     float p[100 * 10];
     int right = 0;
     ck_assert_ok(qn_predict(qn_check_device(), model, store,
-                            qn_run_dataset(run), all_digits->test_x, 100, p,
+                            qn_run_dataset(run), few_digits().test_x, 100, p,
                             &error), error);
     for (int i = 0; i < 100; i++) {
         double sum = 0;
@@ -607,13 +582,12 @@ START_TEST(probabilities_are_those_of_the_model)
             best = p[10 * i + c] > p[10 * i + best] ? c : best;
         }
         ck_assert(fabs(sum - 1) < 1e-5);
-        right += best == all_digits->test_y[i];
+        right += best == few_digits().test_y[i];
     }
     ck_assert_int_eq(right, (int)lround(100 * result.test_accuracy));
     qn_store_destroy(&store);
     qn_model_destroy(&model);
     qn_run_close(&run);
-    qn_dataset_destroy(&all_digits);
 }
 END_TEST
 
