@@ -7,7 +7,7 @@ import sys
 from peers_common import (Worker, announce, describe, library, median, publish,
                           quern, serve, table, timed, torch_version)
 
-PACKAGES = {"OpenBLAS": "libopenblas0-pthread", "oneDNN": "libdnnl2",
+PACKAGES = {"OpenBLAS": "libopenblas0-openmp", "oneDNN": "libdnnl2",
             "PyTorch": "python3-torch", "CLBlast": "libclblast1"}
 I, L, F, P = ctypes.c_int, ctypes.c_int64, ctypes.c_float, ctypes.c_void_p
 
