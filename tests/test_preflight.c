@@ -206,12 +206,6 @@ START_TEST(estimate_says_what_the_plan_says)
     guess.heavy_programs = real.heavy_programs;
     ck_assert_mem_eq(&guess, &real, sizeof guess);
     ck_assert_int_gt(real.own_size, real.arena_size);
-    // Waits: PoCL may abort where a kernel is released while it compiles it.
-    float value;
-    ck_assert_ok(qn_store_read(store, qn_store_find(store, QN_GROUP_METRICS,
-                                                    QN_METRIC_LOSS),
-                               &value, sizeof value, &error), error);
-    ck_assert(value == 0);
     qn_train_stage_finish(&stage);
     qn_store_destroy(&store);
     qn_model_destroy(&model);

@@ -83,6 +83,7 @@ struct qn_plan_params {
 QN_API qn_plan *qn_plan_create(qn_device *device,
                                const struct qn_plan_params *params,
                                qn_error *error);
+// Waits until its runs have ended.
 QN_API void qn_plan_destroy(qn_plan **plan);
 
 // Sets a `qn_scalar` for the runs that follow.

@@ -168,6 +168,9 @@ void qn_plan_destroy(qn_plan **handle)
     if (!handle || !*handle)
         return;
     struct qn_plan *plan = *handle;
+    // PoCL aborts, now and then, where a kernel goes that it is compiling.
+    if (plan->step_count)
+        qn_device_finish(plan->device, NULL);
     release_works(plan);
     for (struct extra_part *p = plan->extra_parts; p; p = p->next)
         qn_buffer_destroy(&p->buffer);
