@@ -43,35 +43,24 @@ qn_status qn_optimizer_set_hyper(struct qn_optimizer_params *params,
                    known);
 }
 
-struct reading {
-    struct qn_optimizer_params *params;
-    char what[80]; // for messages
-};
-
-static const char form[] = "NAME=NUMBER";
-
-static qn_status set_pair(void *user, const char *key, const char *value,
-                          qn_error *error)
+static qn_status set_number(void *user, const char *key, double value,
+                            qn_error *error)
 {
-    const struct reading *reading = user;
-    double number;
-    if (!qn_pairs_number(value, &number, NULL))
-        return qn_pairs_fail(reading->what, key, value, form, error);
-    return qn_optimizer_set_hyper(reading->params, key, number, error);
+    return qn_optimizer_set_hyper(user, key, value, error);
 }
 
 qn_status qn_optimizer_parse(const char *text,
                              struct qn_optimizer_params *params,
                              qn_error *error)
 {
-    char name[QN_PAIRS_NAME];
+    char name[QN_PAIRS_NAME], what[QN_PAIRS_NAME + 16];
     QN_REQUIRE(error, text && params);
     const char *pairs = qn_pairs_name(text, name);
     const struct qn_optimizer *row = qn_optimizer_find(name);
-    struct reading reading = {.params = params};
     if (!row)
         return unknown_optimizer(name, error);
     *params = qn_optimizer_defaults(row);
-    snprintf(reading.what, sizeof reading.what, "optimizer %s", row->name);
-    return qn_pairs_read(pairs, reading.what, form, set_pair, &reading, error);
+    snprintf(what, sizeof what, "optimizer %s", row->name);
+    return qn_pairs_read_numbers(pairs, what, "NAME=NUMBER", set_number,
+                                 params, error);
 }

@@ -58,6 +58,30 @@ qn_status qn_pairs_fail(const char *what, const char *key, const char *value,
                    what, key, value, form);
 }
 
+struct numbers {
+    const char *what, *form;
+    qn_pairs_set_number *set;
+    void *user;
+};
+
+static qn_status set_number(void *user, const char *key, const char *value,
+                            qn_error *error)
+{
+    const struct numbers *numbers = user;
+    double number;
+    if (!qn_pairs_number(value, &number, NULL))
+        return qn_pairs_fail(numbers->what, key, value, numbers->form, error);
+    return numbers->set(numbers->user, key, number, error);
+}
+
+qn_status qn_pairs_read_numbers(const char *text, const char *what,
+                                const char *form, qn_pairs_set_number *set,
+                                void *user, qn_error *error)
+{
+    struct numbers numbers = {what, form, set, user};
+    return qn_pairs_read(text, what, form, set_number, &numbers, error);
+}
+
 bool qn_pairs_number(const char *text, double *value, bool *is_integer)
 {
     // JSON takes no plus and no point in front, but blanks.

@@ -26,6 +26,13 @@ qn_status qn_pairs_read(const char *text, const char *what, const char *form,
 qn_status qn_pairs_fail(const char *what, const char *key, const char *value,
                         const char *form, qn_error *error);
 
+// The same where all values are numbers.
+typedef qn_status qn_pairs_set_number(void *user, const char *key,
+                                      double value, qn_error *error);
+qn_status qn_pairs_read_numbers(const char *text, const char *what,
+                                const char *form, qn_pairs_set_number *set,
+                                void *user, qn_error *error);
+
 // The whole text as a number as JSON has it, so that no locale changes its
 // meaning; signs are welcome. `is_integer` may be NULL.
 bool qn_pairs_number(const char *text, double *value, bool *is_integer);

@@ -52,21 +52,10 @@ qn_status qn_parameter_group_set(struct qn_parameter_group *group,
     return QN_OK;
 }
 
-struct reading {
-    struct qn_parameter_group *group;
-    char what[sizeof((struct qn_parameter_group *)NULL)->pattern + 16];
-};
-
-static const char form[] = "OPTION=NUMBER";
-
-static qn_status set_pair(void *user, const char *key, const char *value,
-                          qn_error *error)
+static qn_status set_number(void *user, const char *key, double value,
+                            qn_error *error)
 {
-    const struct reading *reading = user;
-    double number;
-    if (!qn_pairs_number(value, &number, NULL))
-        return qn_pairs_fail(reading->what, key, value, form, error);
-    return qn_parameter_group_set(reading->group, key, number, error);
+    return qn_parameter_group_set(user, key, value, error);
 }
 
 qn_status qn_parameter_group_name(struct qn_parameter_group *group,
@@ -100,11 +89,10 @@ qn_status qn_parameter_group_parse(const char *text,
                        "group \"%s\" says nothing of its parameters; write "
                        "it as in \"*.bias:weight_decay=0,lr_scale=2\"",
                        group->pattern);
-    struct reading reading = {.group = group};
-    snprintf(reading.what, sizeof reading.what, "group \"%s\"",
-             group->pattern);
-    return qn_pairs_read(text + length, reading.what, form, set_pair, &reading,
-                         error);
+    char what[sizeof group->pattern + 16];
+    snprintf(what, sizeof what, "group \"%s\"", group->pattern);
+    return qn_pairs_read_numbers(text + length, what, "OPTION=NUMBER",
+                                 set_number, group, error);
 }
 
 // ---- names ----
